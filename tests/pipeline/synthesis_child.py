@@ -10,15 +10,14 @@ from pathlib import Path
 
 from forklock import recipes, stages
 from forklock.run_dir import StorageError
-from forklock.synthesize import Sample
-from forklock.synthesize import stage as synthesis
+from forklock.sampling import Sample, shards
 
 FULL_DISK_EXIT = 28
 
 
 def synthesize(recipe_file: str, run_dir: str, fault: str = "none", at_shard: int = 0) -> None:
     """`kill_before` and `kill_after` die around the writing of a shard; `full` finds no space for it."""
-    write_shard, num_written = synthesis.write_shard, 0
+    write_shard, num_written = shards.write_shard, 0
 
     def write_or_fail(path: Path, samples: Sequence[Sample]) -> None:
         nonlocal num_written
@@ -32,7 +31,7 @@ def synthesize(recipe_file: str, run_dir: str, fault: str = "none", at_shard: in
         if is_the_one and fault == "kill_after":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    synthesis.write_shard = write_or_fail
+    shards.write_shard = write_or_fail
     try:
         stages.run_until(recipes.load([recipe_file]), Path(run_dir), "synthesize")
     except StorageError:

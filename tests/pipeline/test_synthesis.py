@@ -17,7 +17,7 @@ from synthesis_child import FULL_DISK_EXIT, synthesize
 
 from forklock import recipes, stages
 from forklock.engines.fake_engine import SCRIPT_FILE
-from forklock.synthesize import Sample, samples_in
+from forklock.sampling import Sample, samples_in
 
 TinyModel = Callable[[str], Path]
 NUM_PROMPTS, NUM_SAMPLES = 37, 2
@@ -179,7 +179,7 @@ def test_samples_of_other_weights_are_not_added_to(
     scripted_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from forklock.engines.fake_engine import FakeEngine
-    from forklock.synthesize import SynthesisError
+    from forklock.sampling.draw import SamplingError
 
     recipe = recipes.load([str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))])
     generate = FakeEngine.generate
@@ -194,7 +194,7 @@ def test_samples_of_other_weights_are_not_added_to(
         patch.setattr(FakeEngine, "generate", fail_half_way)
         stages.run_until(recipe, tmp_path / "run", "synthesize")
     assert len(by_key(tmp_path / "run")) == NUM_PROMPTS  # an interrupt keeps what is finished
-    with monkeypatch.context() as patch, pytest.raises(SynthesisError, match="drawn from other weights"):
+    with monkeypatch.context() as patch, pytest.raises(SamplingError, match="drawn from other weights"):
         patch.setattr(FakeEngine, "weights_digest", lambda engine: "another model's")
         stages.run_until(recipe, tmp_path / "run", "synthesize")
     stages.run_until(recipe, tmp_path / "run", "synthesize")

@@ -13,9 +13,10 @@ from prompts_cases import write_jsonl
 
 from forklock import prompts, recipes
 from forklock.config import Recipe
-from forklock.prompts import Prompt, PromptsError, read_prompts, write_prompts
+from forklock.prompts import Prompt, read_prompts, write_prompts
 from forklock.run_dir import Stage, StageError, StageResult, open_run, run_stages
 from forklock.run_dir.stage import StageDir
+from forklock.tables import TableError
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 any_prompt = st.builds(Prompt, text, text, text, st.sampled_from(["program", "function", "completion"]))
@@ -39,19 +40,19 @@ def test_other_versions_and_other_files_are_refused(tmp_path: Path) -> None:
     schema = pq.read_schema(path)
     pq.write_table(pq.read_table(path).replace_schema_metadata({"forklock.prompts.version": "2"}), path)
     with pytest.raises(
-        PromptsError, match=r"holds prompts of version 2 .* reads version 1 .*Make the prompts stage again"
+        TableError, match=r"holds prompts of version 2 .* reads version 1 .*make the prompts stage again"
     ):
         read_prompts(path)
     pq.write_table(pa.table({"prompt_id": ["1"]}).replace_schema_metadata(schema.metadata), path)
-    with pytest.raises(PromptsError, match=r"version 1 \(prompt_id\), and this forklock reads version 1 \(prompt_id, "):
+    with pytest.raises(TableError, match=r"version 1 \(prompt_id\), and this forklock reads version 1 \(prompt_id, "):
         read_prompts(path)
     pq.write_table(pa.table({"question": ["A"]}), path)
-    with pytest.raises(PromptsError, match="does not hold prompts that forklock wrote"):
+    with pytest.raises(TableError, match="does not hold prompts that forklock wrote"):
         read_prompts(path)
     path.write_bytes(b"x")
-    with pytest.raises(PromptsError, match="cannot be read as prompts"):
+    with pytest.raises(TableError, match="cannot be read as prompts"):
         read_prompts(path)
-    with pytest.raises(PromptsError, match=r"nothing\.parquet: cannot be read as prompts"):
+    with pytest.raises(TableError, match=r"nothing\.parquet: cannot be read as prompts"):
         read_prompts(tmp_path / "nothing.parquet")
 
 

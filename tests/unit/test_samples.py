@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from forklock.code_blocks import last_code_block
 from forklock.decoding import Decoding
 from forklock.engines import RecordedTarget
+from forklock.sampling import Sample, degeneracy_of, read_keys, read_shard, write_shard
 from forklock.seeds import derive_seed
-from forklock.synthesize import Sample, SamplesError, read_keys, read_shard, summarize, write_shard
-from forklock.synthesize.degeneracy import degeneracy_of
+from forklock.synthesize import summarize
+from forklock.tables import TableError
 
 TARGET = RecordedTarget(
     sizes=np.array([2, 1], dtype=np.int32),
@@ -80,11 +81,11 @@ def test_what_is_no_shard_is_named(tmp_path: Path) -> None:
     cut = tmp_path / "cut.parquet"
     write_shard(cut, [SAMPLE])
     cut.write_bytes(cut.read_bytes()[:-20])
-    with pytest.raises(SamplesError, match=r"cut\.parquet: cannot be read as samples"):
+    with pytest.raises(TableError, match=r"cut\.parquet: cannot be read as samples"):
         read_keys(cut)
     foreign = tmp_path / "foreign.parquet"
     pq.write_table(pa.table({"a": [1]}), foreign)
-    with pytest.raises(SamplesError, match=r"foreign\.parquet: samples of version none; this forklock reads version 1"):
+    with pytest.raises(TableError, match=r"foreign\.parquet: does not hold samples that forklock wrote"):
         list(read_shard(foreign))
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 from forklock import decoding
 from forklock.decoding import Decoding
 from forklock.engines import RecordedTarget
-from forklock.synthesize import Sample
+from forklock.sampling import Sample
 
 TinyModel = Callable[[str], Path]
 PLAIN, TRUNCATED = Decoding(), Decoding(1.6, 20, 0.8)

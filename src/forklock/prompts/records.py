@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from forklock.prompts.errors import PromptsError, load_package
+from forklock.tables import RowFormat
 
-SCHEMA_VERSION = 1
-
-_VERSION_KEY = b"forklock.prompts.version"
-_ROWS_PER_GROUP = 4096
+if TYPE_CHECKING:
+    import pyarrow
 
 Form = Literal["program", "function", "completion"]
 """What a problem asks for: a program that reads standard input and prints; a function or class; or the rest of the
@@ -33,34 +31,18 @@ class Prompt:
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
-    """The same prompts give the same bytes, under one version of pyarrow."""
-    pyarrow, parquet = load_package("pyarrow"), load_package("pyarrow.parquet")
-    table = pyarrow.Table.from_pylist([dataclasses.asdict(prompt) for prompt in prompts], schema=_schema())
-    parquet.write_table(table, path, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    PROMPTS.write(path, [dataclasses.asdict(prompt) for prompt in prompts])
 
 
 def read_prompts(path: Path) -> list[Prompt]:
     """All prompts of a file that `write_prompts` wrote."""
-    pyarrow, parquet = load_package("pyarrow"), load_package("pyarrow.parquet")
-    try:
-        found = parquet.read_schema(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise PromptsError(f"{path}: cannot be read as prompts: {error}; make the prompts stage again") from error
-    version = (found.metadata or {}).get(_VERSION_KEY)
-    if version is None:
-        raise PromptsError(
-            f"{path}: does not hold prompts that forklock wrote; name it as a source of a recipe instead"
-        )
-    if version != str(SCHEMA_VERSION).encode() or not found.equals(_schema()):
-        raise PromptsError(
-            f"{path}: holds prompts of version {version.decode(errors='replace')} ({', '.join(found.names)}), and this "
-            f"forklock reads version {SCHEMA_VERSION} ({', '.join(_schema().names)}). "
-            "Make the prompts stage again, or use the version of forklock that wrote it"
-        )
-    return [Prompt(**row) for row in parquet.read_table(path).to_pylist()]
+    return [Prompt(**row) for row in PROMPTS.open(path).read().to_pylist()]
 
 
-def _schema() -> Any:
-    pyarrow = load_package("pyarrow")
-    fields = [pyarrow.field(field.name, pyarrow.string(), nullable=False) for field in dataclasses.fields(Prompt)]
-    return pyarrow.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION)})
+def _fields() -> list[pyarrow.Field]:
+    import pyarrow as pa
+
+    return [pa.field(field.name, pa.string(), nullable=False) for field in dataclasses.fields(Prompt)]
+
+
+PROMPTS = RowFormat("prompts", version=1, fields=_fields, mend="make the prompts stage again")

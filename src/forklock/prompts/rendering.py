@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from forklock.config import ModelConfig
 from forklock.model_path import check_model_path
-from forklock.prompts.errors import PromptsError, load_package
+from forklock.packages import load_package
+from forklock.prompts.errors import PromptsError
 from forklock.prompts.records import Prompt
 from forklock.prompts.template import load_template
 from forklock.prompts.wording import continuation, conversation

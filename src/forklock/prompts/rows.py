@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from forklock.prompts.errors import PromptsError, load_package
+from forklock.packages import load_package
+from forklock.prompts.errors import PromptsError
 
 ROWS_AT_ONCE = 1024
 _LONGEST_CSV_FIELD = 2**31 - 1

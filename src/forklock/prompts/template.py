@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from forklock.prompts.errors import PromptsError, load_package
+from forklock.packages import load_package
+from forklock.prompts.errors import PromptsError
 from forklock.prompts.records import Prompt
 
 VARIABLES = tuple(field.name for field in dataclasses.fields(Prompt))

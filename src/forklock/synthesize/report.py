@@ -17,7 +17,11 @@ def gather(run_dir: Path) -> dict[str, Any]:
     """The stage's summary, the prompts' counts, and the rate of the last call that drew anything."""
     summary: dict[str, Any] = json.loads((run_dir / "synthesize" / SUMMARY_FILE).read_text(encoding="utf-8"))
     counts = json.loads((run_dir / "prompts" / COUNTS_FILE).read_text(encoding="utf-8"))["counts"]
-    rates = [event.details["tokens_per_s"] for event in read_events(run_dir) if event.event == "synthesized"]
+    rates = [
+        event.details["tokens_per_s"]
+        for event in read_events(run_dir)
+        if event.event == "sampled" and event.stage == "synthesize"
+    ]
     return {**summary, "prompts": counts, "tokens_per_s": rates[-1] if rates else None}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from forklock.code_blocks import Style, last_code_block
-from forklock.synthesize.samples import Sample
+from forklock.sampling import Sample
 
 PERCENTILES = (1, 10, 25, 50, 75, 90, 99)
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from forklock.config import Recipe
 from forklock.engines import RecordedTarget
+from forklock.sampling import Sample
 from forklock.seeds import derive_seed
-from forklock.synthesize.samples import Sample
 from forklock.train.errors import TrainingError
 
 HELD_OUT_ONE_IN = 50

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from forklock.config import LoraConfig, Recipe
+from forklock.packages import packages_of
 from forklock.train.batches import ModelInput
 from forklock.train.errors import TrainingError
 from forklock.train.loss import cross_entropy
@@ -77,10 +78,8 @@ def load_objective(recipe: Recipe) -> tuple[Objective, torch.dtype]:
 
 
 def _with_adapters(causal: Any, lora: LoraConfig, seed: int) -> Any:
-    try:
+    with packages_of("train"):
         import peft
-    except ImportError as error:
-        raise TrainingError(f"train.lora needs peft ({error}): pip install 'forklock[train]'") from error
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     config = peft.LoraConfig(
         r=lora.rank,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock.config import Recipe
+from forklock.packages import packages_of
 from forklock.run_dir import StageDir
 from forklock.train.errors import TrainingError
 
@@ -26,10 +27,8 @@ CURVE_FILE = "curve.csv"
 
 def run(recipe: Recipe, stage_dir: StageDir) -> None:
     _refuse_unbuilt(recipe)
-    try:
+    with packages_of("train"):
         from forklock.train.worker import READY, work, work_in_processes
-    except ImportError as error:
-        raise TrainingError(f"training needs a package ({error}): pip install 'forklock[train]'") from error
 
     def publish(folder: Path) -> None:
         stage_dir.adopt(folder, folder.name)

@@ -23,7 +23,7 @@ from forklock.engines.stop_tokens import stop_token_ids
 from forklock.errors import ForklockError
 from forklock.prompts import load_tokenizer
 from forklock.run_dir.atomic import remove, sync_tree
-from forklock.synthesize import samples_in
+from forklock.sampling import samples_in
 from forklock.train.data import Counts, load_data
 from forklock.train.errors import TrainingError
 from forklock.train.loop import Job, Outcome, train

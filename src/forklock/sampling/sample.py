@@ -11,17 +11,10 @@ import numpy as np
 
 from forklock.decoding import Decoding
 from forklock.engines import FinishReason, RecordedTarget
-from forklock.errors import ForklockError
+from forklock.tables import RowFormat
 
 if TYPE_CHECKING:
     import pyarrow
-
-SCHEMA_VERSION = 1
-_VERSION_KEY = b"forklock.samples.version"
-
-
-class SamplesError(ForklockError):
-    """A shard that cannot be read as samples of this version."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +43,23 @@ class Sample:
         return self.prompt_id, self.sample_index
 
 
-def schema() -> pyarrow.Schema:
-    """The columns of a shard; the version stands in its metadata."""
+def write_shard(path: Path, samples: Sequence[Sample]) -> None:
+    SAMPLES.write(path, [_row(sample) for sample in samples])
+
+
+def read_shard(path: Path) -> Iterator[Sample]:
+    for batch in SAMPLES.open(path).iter_batches(batch_size=64):
+        for row in batch.to_pylist():
+            yield _sample(row)
+
+
+def read_keys(path: Path) -> list[tuple[str, int]]:
+    """Which samples a shard holds, without reading them."""
+    table = SAMPLES.open(path).read(columns=["prompt_id", "sample_index"])
+    return list(zip(table["prompt_id"].to_pylist(), table["sample_index"].to_pylist(), strict=True))
+
+
+def _fields() -> list[pyarrow.Field]:
     import pyarrow as pa
 
     required = [
@@ -76,42 +84,10 @@ def schema() -> pyarrow.Schema:
         ("kept_mass", pa.list_(pa.float32())),
     ]
     fields = [pa.field(name, kind, nullable=False) for name, kind in required]
-    fields += [pa.field(name, kind) for name, kind in optional]
-    return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    return fields + [pa.field(name, kind) for name, kind in optional]
 
 
-def write_shard(path: Path, samples: Sequence[Sample]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist([_row(sample) for sample in samples], schema=schema())
-    pq.write_table(table, path, compression="zstd")
-
-
-def read_shard(path: Path) -> Iterator[Sample]:
-    for batch in _open(path).iter_batches(batch_size=64):
-        for row in batch.to_pylist():
-            yield _sample(row)
-
-
-def read_keys(path: Path) -> list[tuple[str, int]]:
-    """Which samples a shard holds, without reading them."""
-    table = _open(path).read(columns=["prompt_id", "sample_index"])
-    return list(zip(table["prompt_id"].to_pylist(), table["sample_index"].to_pylist(), strict=True))
-
-
-def _open(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise SamplesError(f"{path}: cannot be read as samples: {error}") from error
-    version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"none").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
-        raise SamplesError(f"{path}: samples of version {version}; this forklock reads version {SCHEMA_VERSION}")
-    return file
+SAMPLES = RowFormat("samples", version=1, fields=_fields, mend="delete that shard, and its samples are drawn again")
 
 
 def _row(sample: Sample) -> dict[str, Any]:

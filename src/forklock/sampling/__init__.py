@@ -1,0 +1,10 @@
+"""Samples: the record that passes between stages, its shards on disk, and how they are drawn.
+
+Synthesis and evaluation both draw through here. Nothing here knows what a right answer is.
+"""
+
+from forklock.sampling.degeneracy import degeneracy_of
+from forklock.sampling.sample import Sample, read_keys, read_shard, write_shard
+from forklock.sampling.shards import samples_in, shards_in
+
+__all__ = ["Sample", "degeneracy_of", "read_keys", "read_shard", "samples_in", "shards_in", "write_shard"]
