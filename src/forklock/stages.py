@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forklock import prompts, recipes, synthesize, train
+from forklock import hub_commits, prompts, recipes, synthesize, train
 from forklock.config import Recipe
-from forklock.model_path import check_model_path
-from forklock.prompts import PromptsError
+from forklock.model_path import check_model_path, local_folder
 from forklock.run_dir import (
     NotARunFolderError,
     RunStatus,
@@ -44,14 +43,14 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
             body=body(synthesize.run),
             config=synthesize.stage_config(recipe),
             reads=("prompts",),
-            inputs=_local_files(model=recipe.model.path, template=recipe.prompts.template),
+            inputs=_model_input(recipe) | _template_input(recipe),
         ),
         Stage(
             name="train",
             body=body(train.run),
             config=train.stage_config(recipe),
             reads=("synthesize",),
-            inputs=_local_files(model=recipe.model.path),
+            inputs=_model_input(recipe),
         ),
     )
 
@@ -59,12 +58,11 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
 def run_until(recipe: Recipe, run_dir: Path, last: str) -> dict[str, Any]:
     """Bring the stages up to and with `last` to completion; gives its `summary.json`."""
     check_model_path(recipe.model.path)
-    if recipe.prompts.template is not None and not Path(recipe.prompts.template).is_file():
-        raise PromptsError(f"prompts.template = {recipe.prompts.template!r}: there is no such file")
-    stages = stages_of(recipe)
-    names = [stage.name for stage in stages]
     with open_run(run_dir) as run:
-        write_text(run.path / RECIPE_FILE, recipes.to_toml(_with_absolute_paths(recipe)))
+        pinned = hub_commits.pin(recipe, run.path)
+        stages = stages_of(pinned)
+        names = [stage.name for stage in stages]
+        write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
         results = run_stages(run, stages[: names.index(last) + 1])
     summary: dict[str, Any] = json.loads((results[-1].path / "summary.json").read_text(encoding="utf-8"))
     return summary
@@ -80,17 +78,12 @@ def read_status(run_dir: Path) -> RunStatus:
     return read_run_status(run_dir, stages_of(recipes.load([str(recipe_path.absolute())])))
 
 
-def _with_absolute_paths(recipe: Recipe) -> Recipe:
-    """For the run folder, whose recipe is read from any working directory."""
-
-    def absolute(path: str | None) -> str | None:
-        return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
-
-    model = recipe.model.model_copy(update={"path": absolute(recipe.model.path)})
-    paths = {"path": absolute(recipe.prompts.path), "template": absolute(recipe.prompts.template)}
-    return recipe.model_copy(update={"model": model, "prompts": recipe.prompts.model_copy(update=paths)})
+def _model_input(recipe: Recipe) -> dict[str, Path]:
+    """A folder counts by its content; a name on the hub counts by its commit, which stands in the configuration."""
+    folder = local_folder(recipe.model.path)
+    return {} if folder is None else {"model.path": folder}
 
 
-def _local_files(**paths: str | None) -> dict[str, Path]:
-    """Those that are here: they count by their content. A name on the hub counts by its name."""
-    return {name: Path(path) for name, path in paths.items() if path is not None and Path(path).exists()}
+def _template_input(recipe: Recipe) -> dict[str, Path]:
+    template = recipe.prompts.template
+    return {} if template is None else {"prompts.template": Path(template)}

@@ -68,7 +68,7 @@ def test_one_file_of_rstar_coder(tmp_path: Path) -> None:
     pq.write_table(rstar_table(["A?", "B?"], ["", ""]), path)
     config = PromptsConfig(source="rstar-coder", path=str(path))
     assert [statement for statement, _, _ in texts(config)] == ["A?", "B?"]
-    assert input_files(config) == {"prompts": path}
+    assert input_files(config) == {"prompts.path": path}
 
 
 def test_livecodebench_reads_the_files_of_a_release(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_files_compose_left_to_right_and_overrides_come_last(tmp_path: Path) -> 
     assert (recipe.train.steps, recipe.train.warmup_steps, recipe.train.learning_rate) == (8, 1, 1e-5)
     assert recipe.model.path == "some/model"
     assert recipe.model.style == "instruct"
-    assert (recipe.prompts.source, recipe.prompts.path) == ("jsonl", "p.jsonl")
+    assert (recipe.prompts.source, recipe.prompts.path) == ("jsonl", str(tmp_path / "p.jsonl"))
     assert recipe.evaluate.pass_k == (1, 10)
 
 
@@ -218,3 +218,29 @@ def test_recipes_spell_out_what_they_set_in_toml_alone() -> None:
     for _, path in recipes.shipped():
         assert tomllib.loads(path.read_text(encoding="utf-8"))["purpose"]
     assert Recipe.model_config["extra"] == "forbid"
+
+
+def test_paths_are_found_beside_the_recipe_then_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, elsewhere = tmp_path / "beside", tmp_path / "elsewhere"
+    for folder in (beside, elsewhere):
+        folder.mkdir()
+        (folder / "p.jsonl").write_text("")
+    (beside / "model").mkdir()
+    (elsewhere / "t.jinja").write_text("")
+    (beside / "r.toml").write_text(
+        '[model]\npath = "model"\n[prompts]\nsource = "jsonl"\npath = "p.jsonl"\ntemplate = "t.jinja"\n'
+        '[evaluate.data_paths]\nhumaneval = "../nowhere.jsonl"'
+    )
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = recipes.load(["qwen3-4b-instruct", "../beside/r.toml"])
+    assert found.model.path == str(beside / "model")
+    assert found.prompts.path == str(beside / "p.jsonl")
+    assert found.prompts.template == str(elsewhere / "t.jinja")
+    assert Path(found.evaluate.data_paths["humaneval"]).resolve() == tmp_path / "nowhere.jsonl"
+    typed = recipes.load(["qwen3-4b-instruct", "../beside/r.toml"], ["prompts.path=p.jsonl", "model.path=~/beside"])
+    assert typed.prompts.path == str(elsewhere / "p.jsonl")
+    assert typed.model.path == str(beside)
+    assert recipes.load(["qwen3-4b-instruct"]).model.path == "Qwen/Qwen3-4B-Instruct-2507"

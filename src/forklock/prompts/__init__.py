@@ -9,7 +9,7 @@ from forklock.prompts.errors import PromptsError
 from forklock.prompts.loading import BadRow, Counts, LoadedPrompts, load_prompts
 from forklock.prompts.records import Form, Prompt, read_prompts, write_prompts
 from forklock.prompts.rendering import RenderedPrompt, Renderer, load_tokenizer
-from forklock.prompts.sources import input_files
+from forklock.prompts.sources import hub_dataset, input_files
 from forklock.prompts.stage import run, stage_config
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "PromptsError",
     "RenderedPrompt",
     "Renderer",
+    "hub_dataset",
     "input_files",
     "load_prompts",
     "load_tokenizer",

@@ -75,7 +75,7 @@ def resolve(config: PromptsConfig) -> Source:
         source = replace(source, columns=ColumnsConfig(statement="prompt", id="task_id"))
     return replace(
         source,
-        path=str(Path(config.path).expanduser()) if config.path else source.path,
+        path=config.path or source.path,
         subset=config.subset or source.subset,
         split=config.split or source.split,
         revision=config.revision,
@@ -90,23 +90,30 @@ def open_rows(config: PromptsConfig) -> Iterator[Row]:
     if config.source == "livecodebench" and not path.is_file():
         names = _livecodebench_files(source)
         return chain.from_iterable(read_jsonl(local.get(name) or download(source, name)) for name in names)
+    if local and not path.exists():
+        raise PromptsError(f"{path}: no such file or folder; see prompts.path")
     if local and not path.is_dir():
         return read_file(path, _format(config, path), source.column_names)
     return read_dataset(source, source.column_names)
 
 
 def input_files(config: PromptsConfig) -> dict[str, Path]:
-    """Local files or folders that the source reads, named as inputs of a stage; none for what the hub has."""
+    """Local files or folders that the source reads, there or not, named as inputs of a stage; none of the hub's."""
+    if hub_dataset(config) is not None:
+        return {}
     source = resolve(config)
     path = Path(source.path)
     if path.is_dir() and config.source == "livecodebench":
         return {name: path / name for name in _livecodebench_files(source)}
-    if path.exists():
-        return {"prompts": path}
-    is_hub_name = _HUB_NAME.fullmatch(config.path or source.path) and path.suffix not in FORMATS
-    if config.source in FORMATS.values() or not is_hub_name:
-        raise PromptsError(f"{path}: no such file or folder; see prompts.path")
-    return {}
+    return {"prompts.path": path}
+
+
+def hub_dataset(config: PromptsConfig) -> str | None:
+    """The name of the dataset on the hub that the source reads; None where it reads local files."""
+    name = resolve(config).path
+    is_file = config.source in FORMATS.values() or Path(name).suffix in FORMATS
+    is_local = is_file or Path(name).exists() or not _HUB_NAME.fullmatch(name)
+    return None if is_local else name
 
 
 def _format(config: PromptsConfig, path: Path) -> str:

@@ -2,7 +2,8 @@
 
 A recipe may begin from others (`extends = ["qwen3-4b-instruct"]`: names of shipped recipes, or paths from its own
 folder); files given later override earlier ones key by key, and `--set` overrides them all. The value "none" takes
-a key away, so that its default holds again.
+a key away, so that its default holds again. A relative path is looked for beside the file that names it, then in the
+working directory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from forklock.config import Recipe
+from forklock.recipes.paths import found_path, is_path
 from forklock.recipes.problems import Problem, RecipeError, problems_of, unknown_key
 
 SHIPPED_FOLDER = Path(__file__).parent
@@ -31,18 +33,18 @@ class _Layers:
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[Key, str] = field(default_factory=dict)
 
-    def add(self, table: Mapping[str, Any], origin: str, prefix: Key = ()) -> None:
+    def add(self, table: Mapping[str, Any], origin: str, folder: Path, prefix: Key = ()) -> None:
         for name, value in table.items():
             key = (*prefix, name)
             if isinstance(value, Mapping):
                 if not value:
                     self._reach(key)
                 self.origins[key] = origin
-                self.add(value, origin, key)
+                self.add(value, origin, folder, key)
             elif value == "none":
                 self._take_away(key, origin)
             else:
-                self._reach(prefix)[name] = value
+                self._reach(prefix)[name] = found_path(value, folder) if is_path(key) else value
                 self.origins[key] = origin
 
     def _take_away(self, key: Key, origin: str) -> None:
@@ -77,7 +79,7 @@ def load(recipes: Sequence[str], overrides: Sequence[str] = ()) -> Recipe:
     for recipe in recipes:
         _add_file(layers, _locate(recipe, Path.cwd(), mentioned_in=None), seen=())
     for override in overrides:
-        layers.add(_parse_override(override), f"--set {override}")
+        layers.add(_parse_override(override), f"--set {override}", Path.cwd())
     named_files = " + ".join([*recipes, *(f"--set {override}" for override in overrides)])
     try:
         return Recipe.model_validate_json(json.dumps(layers.values, default=str))
@@ -117,7 +119,7 @@ def _add_file(layers: _Layers, path: Path, seen: tuple[Path, ...]) -> None:
         raise RecipeError([Problem(label, "extends", 'must be a list of names, like ["qwen3-4b-instruct"]')])
     for parent in parents:
         _add_file(layers, _locate(parent, path.parent, mentioned_in=label), (*seen, path))
-    layers.add(table, label)
+    layers.add(table, label, path.parent)
 
 
 def _locate(recipe: str, folder: Path, mentioned_in: str | None) -> Path:

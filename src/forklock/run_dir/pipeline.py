@@ -50,6 +50,8 @@ def run_stages(run: Run, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
     """
     assert run.lock.is_held, "the run was closed, or this is a forked child of its holder"
     check_order(stages)
+    for stage in stages:
+        _check_inputs(stage)
     results: dict[str, StageResult] = {}
     hashes = InputHashes(run.path)
     for stage in stages:
@@ -88,6 +90,12 @@ def check_order(stages: Sequence[Stage]) -> None:
         for name in stage.reads:
             if name in names[index:]:
                 raise StageError(f"stage {stage.name}: reads {name}, which does not come before it")
+
+
+def _check_inputs(stage: Stage) -> None:
+    for name, path in stage.inputs.items():
+        if not path.exists():
+            raise SourceError(f"stage {stage.name}: input {name}: {path} does not exist")
 
 
 def make_plan(stage: Stage, hashes: InputHashes, upstream: dict[str, str]) -> StagePlan:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 
 from forklock.config import Recipe
 from forklock.engines import open_engine
+from forklock.model_path import local_folder
 from forklock.prompts import read_prompts
 from forklock.prompts.stage import PROMPTS_FILE
 from forklock.run_dir import StageDir
@@ -45,7 +45,7 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
 def stage_config(recipe: Recipe) -> dict[str, object]:
     """What decides the samples: not how many are drawn at once, how they are cut into shards, or which of them
     training takes. A local model counts by its content, not by its path."""
-    is_local = Path(recipe.model.path).exists()
+    is_local = local_folder(recipe.model.path) is not None
     return {
         "model": recipe.model.model_dump(mode="json", exclude={"path"} if is_local else set()),
         "engine": recipe.engine.model_dump(mode="json", include={"kind", "strict"}),

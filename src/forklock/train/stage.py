@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock.config import Recipe
+from forklock.model_path import local_folder
 from forklock.packages import packages_of
 from forklock.run_dir import StageDir
 from forklock.train.errors import TrainingError
@@ -62,7 +63,7 @@ def _publish_all(ready: Path, publish: Callable[[Path], None]) -> None:
 def stage_config(recipe: Recipe) -> dict[str, object]:
     """What decides the weights: not how a step is cut into forward passes, nor over how many devices."""
     how = {"tokens_per_device", "num_processes", "gradient_checkpointing", "sharding", "trackers"}
-    is_local = Path(recipe.model.path).exists()  # then it counts by its content
+    is_local = local_folder(recipe.model.path) is not None  # then it counts by its content
     return {
         "model": recipe.model.model_dump(mode="json", exclude={"path"} if is_local else set()),
         "train": recipe.train.model_dump(mode="json", exclude=how),
