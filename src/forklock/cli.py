@@ -197,6 +197,26 @@ def status(
         raise typer.Exit(1)
 
 
+@app.command()
+def repair(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    as_json: AsJson = False,
+) -> None:
+    """Set damaged files aside, so that the command that made them makes just those again."""
+    from dataclasses import asdict
+
+    from forklock import stages
+
+    repairs = stages.repair(run_dir)
+    if as_json:
+        _print_json({"run_dir": str(run_dir), "repairs": [asdict(repair) for repair in repairs]})
+        return
+    for found in repairs:
+        lines = [*found.damage, *(f"set aside: {name}" for name in found.set_aside)]
+        _console().print(f"[bold]{found.stage}[/]\n" + "\n".join(map(_escape, lines)), soft_wrap=True, highlight=False)
+    _console().print("run the same command again to go on" if repairs else "every file is as it was recorded")
+
+
 @recipes_app.callback()
 def list_recipes(context: typer.Context, as_json: AsJson = False) -> None:
     """List the recipes that come with forklock."""
@@ -247,15 +267,14 @@ def show_keys(
 
     from forklock.recipes import reference
 
-    keys = reference.keys
     if as_markdown:
         typer.echo(reference.as_markdown(), nl=False)
         return
     if as_json:
-        _print_json({"keys": [asdict(row) for row in keys()]})
+        _print_json({"keys": [asdict(row) for row in reference.rows()]})
         return
     table = Table("key", "default", "meaning", box=None, pad_edge=False)
-    for row in keys():
+    for row in reference.rows():
         table.add_row(row.key, _escape(row.default), _escape(f"{row.meaning} ({row.type})".strip()))
     _console().print(table)
 

@@ -13,10 +13,12 @@ from forklock.config import Recipe
 from forklock.model_path import check_model_path, local_folder
 from forklock.run_dir import (
     NotARunFolderError,
+    Repair,
     RunStatus,
     Stage,
     StageDir,
     open_run,
+    repair_run,
     run_stages,
     write_text,
 )
@@ -43,6 +45,7 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
             body=body(synthesize.run),
             config=synthesize.stage_config(recipe),
             reads=("prompts",),
+            derived=("summary.json",),
             inputs=_model_input(recipe) | _template_input(recipe),
         ),
         Stage(
@@ -50,6 +53,7 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
             body=body(train.run),
             config=train.stage_config(recipe),
             reads=("synthesize",),
+            derived=("curve.csv", "summary.json"),
             inputs=_model_input(recipe),
         ),
     )
@@ -70,12 +74,24 @@ def run_until(recipe: Recipe, run_dir: Path, last: str) -> dict[str, Any]:
 
 def read_status(run_dir: Path) -> RunStatus:
     """Each stage held against the recipe that the folder keeps."""
+    return read_run_status(run_dir, stages_of(recipe_of(run_dir)))
+
+
+def repair(run_dir: Path) -> tuple[Repair, ...]:
+    """Set damaged outputs aside, so that the next call makes just those again."""
+    stages = stages_of(recipe_of(run_dir))
+    with open_run(run_dir) as run:
+        return repair_run(run, stages)
+
+
+def recipe_of(run_dir: Path) -> Recipe:
+    """The recipe that a run folder keeps, every default spelled out."""
     recipe_path = run_dir / RECIPE_FILE
     if not run_dir.is_dir():
         raise NotARunFolderError(f"{run_dir}: there is no such folder")
     if not recipe_path.is_file():
         raise NotARunFolderError(f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder")
-    return read_run_status(run_dir, stages_of(recipes.load([str(recipe_path.absolute())])))
+    return recipes.load([str(recipe_path.absolute())])
 
 
 def _model_input(recipe: Recipe) -> dict[str, Path]:

@@ -175,6 +175,35 @@ def test_a_shard_removed_from_an_unfinished_stage_is_drawn_again(
     assert by_key(tmp_path / "run") == drawn
 
 
+def test_a_damaged_shard_is_named_and_repaired(scripted_model: Path, tmp_path: Path) -> None:
+    recipe_file = str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))
+    command = [sys.executable, "-m", "forklock"]
+    again = [*command, "synthesize", recipe_file, "--run-dir", str(tmp_path / "run")]
+    subprocess.run(again, check=True, capture_output=True)
+    drawn = by_key(tmp_path / "run")
+    shard = tmp_path / "run" / "synthesize" / "samples-00003.parquet"
+    shard.write_bytes(shard.read_bytes()[::-1])
+    refused = subprocess.run(again, check=False, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert f"run `forklock repair {tmp_path / 'run'}`" in refused.stderr
+    repair = [*command, "repair", str(tmp_path / "run"), "--json"]
+    (repaired,) = json.loads(subprocess.run(repair, check=True, capture_output=True).stdout)["repairs"]
+    assert repaired["stage"] == "synthesize"
+    assert repaired["set_aside"] == [shard.name, "summary.json"]
+    subprocess.run(again, check=True, capture_output=True)
+    assert by_key(tmp_path / "run") == drawn
+    assert json.loads(subprocess.run(repair, check=True, capture_output=True).stdout)["repairs"] == []
+
+
+def test_status_of_a_run_whose_prompts_are_gone(scripted_model: Path, tmp_path: Path) -> None:
+    recipe_file = str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))
+    stages.run_until(recipes.load([recipe_file]), tmp_path / "run", "synthesize")
+    (tmp_path / "prompts.jsonl").unlink()
+    prompts, synthesis, *_ = stages.read_status(tmp_path / "run").stages
+    assert (prompts.state, synthesis.state) == ("stale", "stale")
+    assert f"{tmp_path / 'prompts.jsonl'} does not exist" in prompts.reasons[0]
+
+
 def test_samples_of_other_weights_are_not_added_to(
     scripted_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Which stages run, which are skipped, what is set aside, and what a body may do in its folder."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from forklock.run_dir import (
     read_manifest,
     read_provenance,
     reopen_stage,
+    repair_run,
     run_stages,
     verify_run,
 )
@@ -269,7 +271,7 @@ def test_a_damaged_output_is_named_and_refused(
     pipeline.run()
     damage(pipeline.run_dir / name)
     after = [path.read_bytes() for path in sorted(pipeline.run_dir.glob("*/**/*")) if path.is_file()]
-    with pytest.raises(CorruptError, match=rf"{pipeline.run_dir / name}: {finding}.*Restore from a copy; or delete"):
+    with pytest.raises(CorruptError, match=rf"{pipeline.run_dir / name}: {finding}.*or run `forklock repair "):
         pipeline.run()
     assert after == [path.read_bytes() for path in sorted(pipeline.run_dir.glob("*/**/*")) if path.is_file()]
     (found,) = [found for found in verify_run(pipeline.run_dir) if found.damage]
@@ -311,11 +313,33 @@ def test_a_damaged_output_of_partial_work_is_refused_until_deleted(pipeline: Pip
     with open_run(pipeline.run_dir) as run:
         reopen_stage(run, "make")
     flip(pipeline.run_dir / "make" / "two")
-    with pytest.raises(CorruptError, match=r"make/two: has SHA-256 .*delete what is damaged and run again"):
+    with pytest.raises(CorruptError, match=r"make/two: has SHA-256 .*run `forklock repair .*/run`"):
         pipeline.run()
     (pipeline.run_dir / "make" / "two").unlink()
     pipeline.run()
     assert pipeline.computed == ["make two"]
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_repair_sets_aside_what_is_damaged_and_what_is_derived(pipeline: Pipeline, is_complete: bool) -> None:
+    pipeline.run()
+    before = (pipeline.run_dir / "make" / "manifest.json").read_bytes()
+    stages = [dataclasses.replace(stage, derived=("one",)) for stage in pipeline.stages()]
+    with open_run(pipeline.run_dir) as run:
+        assert repair_run(run, stages) == ()
+        if not is_complete:
+            reopen_stage(run, "make")
+    flip(pipeline.run_dir / "make" / "two")
+    damaged = (pipeline.run_dir / "make" / "two").read_bytes()
+    with open_run(pipeline.run_dir) as run:
+        (repair,) = repair_run(run, stages)
+        assert (repair.stage, repair.set_aside) == ("make", ("two", "one"))
+        assert "make/two: has SHA-256" in repair.damage[0]
+        assert repair_run(run, stages) == ()
+    assert (pipeline.run_dir / "make" / ".damaged" / "two").read_bytes() == damaged
+    pipeline.run()
+    assert sorted(pipeline.computed) == ["make one", "make two"]
+    assert (pipeline.run_dir / "make" / "manifest.json").read_bytes() == before
 
 
 def test_every_changed_byte_of_a_manifest_is_noticed(pipeline: Pipeline) -> None:

@@ -23,13 +23,13 @@ class KeyReference:
     meaning: str
 
 
-def keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[KeyReference]:
+def rows(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[KeyReference]:
     """Every key that a recipe may set, depth first, in the order of the pipeline."""
     for name, info in section.model_fields.items():
         inner = table_in(info.annotation)
         is_one_table = inner is not None and not _type_text(info.annotation).startswith("list")
         if is_one_table and isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from keys(inner, f"{prefix}{name}.")
+            yield from rows(inner, f"{prefix}{name}.")
             continue
         meaning = " ".join((info.description or "").split())
         yield KeyReference(prefix + name, _type_text(info.annotation), _default_text(info.get_default()), meaning)
@@ -38,7 +38,7 @@ def keys(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[KeyRef
 def as_markdown() -> str:
     """The table of `docs/recipes.md`."""
     lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for row in keys():
+    for row in rows():
         type_text = row.type.replace("|", "\\|")
         lines.append(f"| `{row.key}` | {type_text} | {row.default} | {row.meaning} |")
     return "\n".join(lines) + "\n"

@@ -6,8 +6,8 @@
 
 It knows nothing of language models. `atomic` writes whole files, `line_log` appends whole lines, `content` hashes,
 `plan` is what a stage's work depends on, `manifest` what it made, `stage` the folder a body works in, `lock` keeps
-other processes out, `opening` and `pipeline` run it all, `place` keeps work of other configurations, and `status`
-looks without touching.
+other processes out, `opening` and `pipeline` run it all, `place` keeps work of other configurations,
+`repair` has damaged outputs made again, and `status` looks without touching.
 """
 
 from forklock.run_dir.atomic import atomic_file, write_bytes, write_text
@@ -28,6 +28,7 @@ from forklock.run_dir.manifest import Manifest, read_manifest
 from forklock.run_dir.opening import Run, open_run
 from forklock.run_dir.pipeline import StageResult, reopen_stage, run_stages
 from forklock.run_dir.provenance import Provenance, read_provenance
+from forklock.run_dir.repair import Repair, repair_run
 from forklock.run_dir.stage import Stage, StageDir
 from forklock.run_dir.status import RunStatus, StageStatus, Verification, read_status, verify_run
 
@@ -41,6 +42,7 @@ __all__ = [
     "NotARunFolderError",
     "Output",
     "Provenance",
+    "Repair",
     "Run",
     "RunDirError",
     "RunLockedError",
@@ -62,6 +64,7 @@ __all__ = [
     "read_provenance",
     "read_status",
     "reopen_stage",
+    "repair_run",
     "run_stages",
     "verify_run",
     "write_bytes",

@@ -121,10 +121,9 @@ def refuse_damage(folder: Path, work: Work) -> None:
     if not findings:
         return
     shown = "; ".join(findings[:10]) + (f"; and {len(findings) - 10} more" if len(findings) > 10 else "")
-    reopen = "reopen the stage (reopen_stage)" if work.complete else "run again"
     raise CorruptError(
-        f"{shown}. Restore from a copy; or delete what is damaged and {reopen} to have only that made again; "
-        f"or delete {folder} to have the whole stage made again"
+        f"{shown}. Restore from a copy; or run `forklock repair {folder.parent}`, and the same command again makes "
+        "just that anew"
     )
 
 

@@ -48,6 +48,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     inputs: Mapping[str, Path] = field(default_factory=dict)
     version: int = 1
+    derived: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _STAGE_NAME.fullmatch(self.name):

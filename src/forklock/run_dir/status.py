@@ -93,7 +93,7 @@ def verify_run(run_dir: Path) -> tuple[Verification, ...]:
         try:
             if (work := read_work(folder)) is None:
                 continue
-            damage = find_damage(folder, _present(folder, work), "full")
+            damage = find_damage(folder, present_outputs(folder, work), "full")
             complete, num_outputs = work.complete is not None, len(work.outputs)
         except CorruptError as error:
             damage, complete, num_outputs = [str(error)], False, 0
@@ -116,13 +116,13 @@ def _look(view: _View, stage: Stage) -> StageStatus:
         if fingerprint and (kept := find_set_aside(folder, fingerprint)):
             reasons.append(f"{kept.name} holds just this work and will be taken back")
         state: State = "not started" if work is None else "stale"
-    elif findings := find_damage(folder, _present(folder, work), "size"):
+    elif findings := find_damage(folder, present_outputs(folder, work), "size"):
         state, reasons = "corrupt", findings
     else:
         state = "done" if work.complete else "partial"
     if state == "done" and work is not None and work.complete is not None:
         view.digests[stage.name] = work.complete.digest
-    present = {} if work is None else _present(folder, work)
+    present = {} if work is None else present_outputs(folder, work)
     return StageStatus(
         stage=stage.name,
         state=state,
@@ -156,7 +156,7 @@ def _expect(view: _View, stage: Stage, work: Work | None) -> tuple[StagePlan | N
     return (plan if all(name in view.digests for name in stage.reads) else None), reasons
 
 
-def _present(folder: Path, work: Work) -> dict[str, Output]:
+def present_outputs(folder: Path, work: Work) -> dict[str, Output]:
     """What a check can expect: all outputs of a complete stage, those that have their name of one at work."""
     if work.complete is not None:
         return work.outputs
