@@ -23,8 +23,9 @@ from forklock.decoding import (
 
 NUCLEUS_WIDTHS = (256, 4096)
 """Numbers of candidates tried for a nucleus without top-k, before the whole vocabulary is sorted."""
-LOGITS_AT_ONCE = 1 << 19
-"""Draws that look at the whole vocabulary go by so many logits at a time, to stay within the caches."""
+LOGITS_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 27}
+"""Draws that look at the whole vocabulary go by so many logits at a time: on a CPU to stay within its caches, on a
+GPU to bound the memory of a step (half a GiB in float32)."""
 
 
 def greedy(logits: torch.Tensor) -> torch.Tensor:
@@ -90,7 +91,8 @@ def sample(logits: torch.Tensor, decoding: Decoding, seeds: Any, positions: Any 
         return draw(ranked_target(logits, decoding), seeds, positions)
     rows_BV = logits.reshape(-1, logits.shape[-1])
     seeds_B, positions_B = _row_keys(logits.shape[:-1], logits.device, seeds, positions)
-    rows_at_once = max(1, LOGITS_AT_ONCE // rows_BV.shape[-1])
+    at_once = LOGITS_AT_ONCE.get(logits.device.type, LOGITS_AT_ONCE["cuda"])
+    rows_at_once = max(1, at_once // rows_BV.shape[-1])
     drawn = [
         draw(ranked_target(logits_bV, decoding), seeds_b, positions_b)
         if decoding.truncates

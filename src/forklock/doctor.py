@@ -49,14 +49,24 @@ def _machine(folder: Path) -> Iterator[Finding]:
     system = platform.platform(terse=True)
     yield Finding("machine", "system", sys.platform == "linux", system, "forklock runs on Linux")
     yield Finding("machine", "CPU", True, f"{len(os.sched_getaffinity(0))} cores")
-    memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in _read("/proc/meminfo").splitlines()}
-    container_limit = _read("/sys/fs/cgroup/memory.max").strip()
-    limit = min(memory["MemTotal"], int(container_limit) if container_limit.isdigit() else memory["MemTotal"])
-    available = min(memory["MemAvailable"], limit)
+    limit, available = _memory_bytes()
     yield Finding("machine", "memory", True, f"{limit / GIB:.1f} GiB, {available / GIB:.1f} available")
     disk = shutil.disk_usage(folder)
     is_enough = disk.free > 10 * GIB
     yield Finding("machine", "disk", is_enough, f"{disk.free / GIB:.1f} GiB free in {folder}", "free some space")
+
+
+def _memory_bytes() -> tuple[int, int]:
+    """In all and available, of the machine or, where that is less, of the container. Its file cache gives way."""
+    memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in _read("/proc/meminfo").splitlines()}
+    limit, available = memory["MemTotal"], memory["MemAvailable"]
+    container_limit = _read("/sys/fs/cgroup/memory.max").strip()
+    if container_limit.isdigit() and int(container_limit) < limit:
+        limit = int(container_limit)
+        counts = dict(line.split() for line in _read("/sys/fs/cgroup/memory.stat").splitlines())
+        in_use = int(_read("/sys/fs/cgroup/memory.current") or 0) - int(counts.get("inactive_file", 0))
+        available = min(available, limit - in_use)
+    return limit, available
 
 
 def _read(path: str) -> str:

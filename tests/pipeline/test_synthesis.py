@@ -204,6 +204,38 @@ def test_status_of_a_run_whose_prompts_are_gone(scripted_model: Path, tmp_path: 
     assert f"{tmp_path / 'prompts.jsonl'} does not exist" in prompts.reasons[0]
 
 
+STOPPED_BY_A_SIGNAL = """
+import os, signal, sys
+from forklock import cli
+from forklock.engines.fake_engine import FakeEngine
+
+generate, name = FakeEngine.generate, sys.argv.pop()
+
+def generate_and_be_stopped(engine, *arguments, **settings):
+    for number, completion in enumerate(generate(engine, *arguments, **settings)):
+        if number == 7:
+            os.kill(os.getpid(), getattr(signal, name))
+        yield completion
+
+FakeEngine.generate = generate_and_be_stopped
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_keeps_what_is_finished(scripted_model: Path, tmp_path: Path, name: str) -> None:
+    recipe_file = write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"})
+    arguments = ["synthesize", str(recipe_file), "--run-dir", str(tmp_path / "run")]
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED_BY_A_SIGNAL, *arguments, name], check=False, capture_output=True, text=True
+    )
+    assert stopped.returncode == 130
+    assert stopped.stderr == "stopped; what was finished is kept, and the same command goes on from there\n"
+    assert len(by_key(tmp_path / "run")) == 7
+    subprocess.run([sys.executable, "-m", "forklock", *arguments], check=True, capture_output=True)
+    assert len(by_key(tmp_path / "run")) == NUM_PROMPTS * NUM_SAMPLES
+
+
 def test_samples_of_other_weights_are_not_added_to(
     scripted_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,13 +19,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vllm_cases import GREEDY, MAX_SEQUENCE_TOKENS, PAPER, STOP_TOKEN_IDS, assert_recorded, requests
+from vllm_cases import (
+    GREEDY,
+    MAX_SEQUENCE_TOKENS,
+    PAPER,
+    PROMPT,
+    STOP_TOKEN_IDS,
+    assert_drawn_from,
+    assert_recorded,
+    logits_of,
+    requests,
+)
 
+from forklock import decoding as decode
 from forklock.config import EngineConfig, ModelConfig
+from forklock.decoding import Decoding
 from forklock.engines import EngineError, Request, patient_http
 from forklock.engines.server_engine import ServerEngine
 
 READY_WITHIN_S = 180.0
+NUM_DRAWS = 3_000
 
 
 def open_server_engine(url: str, model: ModelConfig, *, concurrent: int = 16) -> ServerEngine:
@@ -85,10 +98,12 @@ def server(
 
 
 def test_samples_come_back_whole(server: VllmServer, llama: ModelConfig) -> None:
+    import vllm
+
     with open_server_engine(server.url, llama) as engine:
         drawn = list(engine.generate(requests(60, max_new_tokens=40), PAPER))
         (greedy,) = engine.generate(requests(1, max_new_tokens=10), GREEDY, record_target=True)
-        assert engine.version.startswith("vllm")
+        assert engine.version == f"vllm {vllm.__version__} at {server.url}"
         assert engine.weights_digest() is None
     assert sorted(completion.request_id for completion in drawn) == list(range(60))
     assert {completion.finish_reason for completion in drawn} == {"stop", "length"}
@@ -98,6 +113,21 @@ def test_samples_come_back_whole(server: VllmServer, llama: ModelConfig) -> None
         assert has_stop_token or len(completion.token_ids) == 40
     assert greedy.target is not None
     assert tuple(greedy.target.token_ids.tolist()) == greedy.token_ids
+
+
+@pytest.mark.parametrize("setting", [PAPER, Decoding(0.9, 0, 0.85), Decoding(2.0, 0, 1.0)], ids=str)
+def test_draws_follow_the_target(server: VllmServer, llama: ModelConfig, setting: Decoding) -> None:
+    expected = decode.target(logits_of(llama, [PROMPT])[0][-1], setting)
+    with open_server_engine(server.url, llama, concurrent=64) as engine:
+        drawn = list(engine.generate(requests(NUM_DRAWS, max_new_tokens=1), setting))
+    assert_drawn_from([completion.token_ids[0] for completion in drawn], expected)
+
+
+def test_greedy_is_the_likeliest_token_at_every_position(server: VllmServer, llama: ModelConfig) -> None:
+    with open_server_engine(server.url, llama) as engine:
+        (completion,) = engine.generate(requests(1, max_new_tokens=40), GREEDY)
+    (logits_TV,) = logits_of(llama, [(*PROMPT, *completion.token_ids)])
+    assert completion.token_ids == tuple(decode.greedy(logits_TV[len(PROMPT) - 1 : -1]).tolist())
 
 
 def test_targets_are_recorded(server: VllmServer, llama: ModelConfig) -> None:
@@ -308,6 +338,15 @@ class TestFaults:
         raw = {"top_logprobs": [{"token_id:11": -0.2, "token_id:12": -3.0}]}
         faulty = serve([], {"token_ids": [11], "finish_reason": "length", "logprobs": raw})
         with open_server_engine(faulty.url, qwen3) as engine, pytest.raises(EngineError, match="processed_logprobs"):
+            list(engine.generate(requests(1, max_new_tokens=5), PAPER, record_target=True))
+
+    def test_logprobs_of_some_tokens_only(self, serve: Callable[..., FaultyServer], qwen3: ModelConfig) -> None:
+        short = {"top_logprobs": [{"token_id:11": 0.0, "token_id:12": -9999.0}]}
+        faulty = serve([], {"token_ids": [11, STOP_TOKEN_IDS[0]], "finish_reason": "stop", "logprobs": short})
+        with (
+            open_server_engine(faulty.url, qwen3) as engine,
+            pytest.raises(EngineError, match=r"2 tokens, .* 1 of them"),
+        ):
             list(engine.generate(requests(1, max_new_tokens=5), PAPER, record_target=True))
 
     def test_nobody_there(self, qwen3: ModelConfig) -> None:

@@ -50,7 +50,7 @@ class ServerEngine:
         self._stop_token_ids = stop_token_ids(model)
         served = self._served_model()
         self._max_sequence_tokens = min(max_sequence_tokens, served.get("max_model_len") or max_sequence_tokens)
-        self.version = f"{served.get('owned_by', 'server')} at {self._url}"
+        self.version = f"{served.get('owned_by', 'server')}{self._server_version()} at {self._url}"
 
     def _served_model(self) -> dict[str, Any]:
         listed = self._client.get("/models")
@@ -66,6 +66,14 @@ class ServerEngine:
                 f"{self._model_name!r}; start it with --served-model-name {self._model_name}"
             )
         return served[self._model_name]
+
+    def _server_version(self) -> str:
+        """As vLLM tells it, beside the API; empty where a server has no such word."""
+        try:
+            answer = PatientClient(self._url.rstrip("/").removesuffix("/v1")).get("/version")
+            return f" {answer['version']}"
+        except (EngineError, LookupError, TypeError):
+            return ""
 
     def generate(
         self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
@@ -139,6 +147,11 @@ class ServerEngine:
             raise EngineError(
                 f"engine.server_url = {self._url!r}: its answers hold no `token_ids`, and text tokenised again is "
                 "not what was drawn; use a server that honours `return_token_ids`, such as vLLM"
+            )
+        if logprobs and len(logprobs) != len(token_ids):
+            raise EngineError(
+                f"engine.server_url = {self._url!r}: an answer has {len(token_ids)} tokens, and log-probabilities for "
+                f"{len(logprobs)} of them"
             )
         return token_ids, logprobs, finish_reason
 

