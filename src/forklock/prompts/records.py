@@ -13,9 +13,9 @@ from forklock.tables import RowFormat
 if TYPE_CHECKING:
     import pyarrow
 
-Form = Literal["program", "function", "completion"]
-"""What a problem asks for: a program that reads standard input and prints; a function or class; or the rest of the
-Python code that the statement itself is."""
+Form = Literal["program", "function", "completion", "shell", "question"]
+"""What a problem asks for: a program that reads standard input and prints; a function or class; the rest of the Python
+code, or of the bash script, that the statement itself is; or an answer in the form that the statement says."""
 
 
 @dataclass(frozen=True)

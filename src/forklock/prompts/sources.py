@@ -88,7 +88,7 @@ def open_rows(config: PromptsConfig) -> Iterator[Row]:
     local = input_files(config)
     path = Path(source.path)
     if config.source == "livecodebench" and not path.is_file():
-        names = _livecodebench_files(source)
+        names = livecodebench_files(source)
         return chain.from_iterable(read_jsonl(local.get(name) or download(source, name)) for name in names)
     if local and not path.exists():
         raise PromptsError(f"{path}: no such file or folder; see prompts.path")
@@ -104,7 +104,7 @@ def input_files(config: PromptsConfig) -> dict[str, Path]:
     source = resolve(config)
     path = Path(source.path)
     if path.is_dir() and config.source == "livecodebench":
-        return {name: path / name for name in _livecodebench_files(source)}
+        return {name: path / name for name in livecodebench_files(source)}
     return {"prompts.path": path}
 
 
@@ -123,7 +123,7 @@ def _format(config: PromptsConfig, path: Path) -> str:
     return file_format
 
 
-def _livecodebench_files(source: Source) -> list[str]:
+def livecodebench_files(source: Source) -> list[str]:
     """Its releases by their own names: `release_v6` is all files up to the sixth, `v6` that one, `v5_v6` a range.
 
     They are read as files, since `datasets` no longer runs the script that comes with them.

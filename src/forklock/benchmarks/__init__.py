@@ -1,0 +1,54 @@
+"""Benchmarks: a file each, and a line each in `BENCHMARKS`. `docs/benchmarks.md` says what each one counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forklock.benchmarks import data
+from forklock.benchmarks.aime import AIME_24, AIME_25
+from forklock.benchmarks.cruxeval import INPUT, OUTPUT
+from forklock.benchmarks.humaneval import HUMANEVAL
+from forklock.benchmarks.humaneval_shell import HUMANEVAL_SHELL
+from forklock.benchmarks.livecodebench import V5, V6
+from forklock.benchmarks.mbpp import MBPP
+from forklock.benchmarks.mmlu import MMLU
+from forklock.benchmarks.problem import DIFFICULTIES, Benchmark, BenchmarkError, Loaded, Problem, collect
+from forklock.benchmarks.score import Score, VerdictName
+from forklock.config import BenchmarkName
+
+__all__ = [
+    "BENCHMARKS",
+    "DIFFICULTIES",
+    "Benchmark",
+    "BenchmarkError",
+    "Loaded",
+    "Problem",
+    "Score",
+    "VerdictName",
+    "load_benchmark",
+    "local_files",
+]
+
+BENCHMARKS: dict[BenchmarkName, Benchmark] = {
+    "livecodebench-v5": V5,
+    "livecodebench-v6": V6,
+    "humaneval": HUMANEVAL,
+    "humaneval-shell": HUMANEVAL_SHELL,
+    "mbpp": MBPP,
+    "cruxeval-input": INPUT,
+    "cruxeval-output": OUTPUT,
+    "aime-24": AIME_24,
+    "aime-25": AIME_25,
+    "mmlu": MMLU,
+}
+
+
+def load_benchmark(name: BenchmarkName, local_path: str | None = None) -> Loaded:
+    """All its problems: from the hub, or from a local file or folder."""
+    benchmark = BENCHMARKS[name]
+    return collect(benchmark, data.rows_of(benchmark, local_path), name)
+
+
+def local_files(name: BenchmarkName, local_path: str | None) -> dict[str, Path]:
+    """Files that `load_benchmark` would read here; none where the data come from the hub."""
+    return data.local_files(BENCHMARKS[name], local_path)
