@@ -41,6 +41,10 @@ RunDir = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: train.learning_rate=1e-5.")
 ]
+UnsafeExecution = Annotated[
+    bool,
+    typer.Option("--unsafe-execution", help="Run programs even where they can't be isolated; marks every verdict."),
+]
 
 
 def main() -> None:
@@ -162,6 +166,68 @@ def train(
 
     _console().print(render(summary))
     _console().print(f"Model: {folder / 'train' / 'model'}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    only: Annotated[str | None, typer.Option(help="One model alone: base (nothing is trained) or student.")] = None,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sample both models on the benchmarks, grade, and compare; does what is missing before that."""
+    if only not in (None, "base", "student"):
+        raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
+    from forklock import recipes, stages
+    from forklock.evaluate.report import gather
+    from forklock.evaluate.table import render
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    stages.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
+    report = gather(composed, folder)
+    if as_json:
+        _print_json({"run_dir": str(folder), **report})
+        return
+    _console().print(render(report))
+    _console().print(f"Samples and verdicts: {folder / 'evaluate'}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def grade(
+    samples: Annotated[Path, typer.Argument(help="LiveCodeBench's JSON, EvalPlus' JSON lines, or our Parquet.")],
+    benchmark: Annotated[str, typer.Option(help="Which benchmark they answer.", metavar="NAME")],
+    data: Annotated[str | None, typer.Option(help="Local file in place of the benchmark's dataset.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the verdicts; under runs/ when left out.")] = None,
+    style: Annotated[
+        str, typer.Option(help="How text becomes code, of Parquet: instruct, thinking, base.")
+    ] = "instruct",
+    pass_k: Annotated[str, typer.Option("--pass-k", help="Which k, separated by commas.")] = "1,5",
+    workers: Annotated[int | None, typer.Option(help="Programs that run at once; one a core.", min=1)] = None,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Grade samples from anywhere: neither our sampler nor a recipe is needed."""
+    from forklock.evaluate.grade_file import grade_file, options_from
+    from forklock.evaluate.table import render
+
+    options = options_from(
+        benchmark=benchmark,
+        data=data,
+        style=style,
+        pass_k=tuple(pass_k.split(",")),
+        workers=workers,
+        unsafe_execution=unsafe,
+    )
+    folder = out or Path("runs") / f"grade-{samples.stem}-{benchmark}"
+    report = grade_file(samples, folder, options)
+    if as_json:
+        _print_json({"run_dir": str(folder), **report})
+        return
+    _console().print(render(report))
+    _console().print(f"Verdicts: {folder / 'grade'}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -29,3 +29,8 @@ def last_code_block(text: str, style: Style = "instruct") -> str | None:
         return None
     blocks = [block for block in _FENCED.findall(answer_of(text)) if block.strip()]
     return blocks[-1] if blocks else None
+
+
+def count_code_blocks(text: str) -> int:
+    """Closed fences of an answer that are not blank."""
+    return sum(bool(block.strip()) for block in _FENCED.findall(answer_of(text)))

@@ -224,6 +224,8 @@ class EvaluateConfig(Section):
     benchmarks: Annotated[tuple[BenchmarkName, ...], Field(min_length=1)] = ("livecodebench-v6",)
     data_paths: dict[BenchmarkName, str] = {}
     """Local files in place of a benchmark's dataset on the hub."""
+    data_revisions: dict[BenchmarkName, str] = {}
+    """Branch, tag or commit of a benchmark's dataset on the hub."""
     base_decoding: Decoding
     """How the frozen model is decoded (Table 4)."""
     student_decoding: Decoding

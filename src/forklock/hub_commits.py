@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from forklock.benchmarks import BENCHMARKS
 from forklock.config import Recipe
 from forklock.errors import ForklockError
 from forklock.model_path import local_folder
@@ -31,8 +32,11 @@ class HubError(ForklockError):
     """The hub does not give what a recipe names."""
 
 
-def pin(recipe: Recipe, run_dir: Path) -> Recipe:
-    """The recipe with a commit as the revision of everything that comes from the hub."""
+def pin(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Recipe:
+    """The recipe with a commit as the revision of everything that comes from the hub.
+
+    Benchmarks keep the commit that an earlier call asked for; they are asked for only by those who need them.
+    """
     commits = _Commits(run_dir / HUB_COMMITS_FILE)
     changes: dict[str, object] = {}
     if local_folder(recipe.model.path) is None:
@@ -41,6 +45,13 @@ def pin(recipe: Recipe, run_dir: Path) -> Recipe:
     if (name := hub_dataset(recipe.prompts)) is not None:
         commit = commits.of("dataset", name, recipe.prompts.revision)
         changes["prompts"] = recipe.prompts.model_copy(update={"revision": commit})
+    revisions = dict(recipe.evaluate.data_revisions)
+    for benchmark in recipe.evaluate.benchmarks:
+        name, revision = BENCHMARKS[benchmark].source.path, revisions.get(benchmark)
+        is_wanted = with_benchmarks or commits.is_known("dataset", name, revision)
+        if benchmark not in recipe.evaluate.data_paths and is_wanted:
+            revisions[benchmark] = commits.of("dataset", name, revision)
+    changes["evaluate"] = recipe.evaluate.model_copy(update={"data_revisions": revisions})
     return recipe.model_copy(update=changes)
 
 
@@ -48,6 +59,9 @@ class _Commits:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def is_known(self, kind: Kind, name: str, revision: str | None) -> bool:
+        return f"{kind} {name} {revision or 'main'}" in self._known
 
     def of(self, kind: Kind, name: str, revision: str | None) -> str:
         if revision is not None and _COMMIT.fullmatch(revision):

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forklock import hub_commits, prompts, recipes, synthesize, train
+from forklock import evaluate, hub_commits, prompts, recipes, synthesize, train
 from forklock.config import Recipe
+from forklock.evaluate import Session
+from forklock.evaluate.points import Role
 from forklock.model_path import check_model_path, local_folder
 from forklock.run_dir import (
     NotARunFolderError,
@@ -27,8 +29,12 @@ from forklock.run_dir import read_status as read_run_status
 RECIPE_FILE = "recipe.toml"
 
 
-def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
-    """Every stage that works today."""
+def stages_of(recipe: Recipe, session: Session | None = None) -> tuple[Stage, ...]:
+    """Every stage that works today. Evaluation points that run share a session."""
+    return (*_training_stages(recipe), *_evaluation_stages(recipe, session or Session(recipe)))
+
+
+def _training_stages(recipe: Recipe) -> tuple[Stage, ...]:
 
     def body(run: Callable[[Recipe, StageDir], None]) -> Callable[[StageDir], None]:
         return partial(run, recipe)
@@ -59,6 +65,21 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
     )
 
 
+def _evaluation_stages(recipe: Recipe, session: Session) -> tuple[Stage, ...]:
+    of_base = _model_input(recipe)
+    return tuple(
+        Stage(
+            name=point.stage_name,
+            body=partial(evaluate.run, recipe, point, session),
+            config=point.config(recipe),
+            reads=point.reads,
+            derived=("summary.json",),
+            inputs=point.data_files(recipe) | _template_input(recipe) | (of_base if point.role == "base" else {}),
+        )
+        for point in evaluate.plan_points(recipe)
+    )
+
+
 def run_until(recipe: Recipe, run_dir: Path, last: str) -> dict[str, Any]:
     """Bring the stages up to and with `last` to completion; gives its `summary.json`."""
     check_model_path(recipe.model.path)
@@ -70,6 +91,21 @@ def run_until(recipe: Recipe, run_dir: Path, last: str) -> dict[str, Any]:
         results = run_stages(run, stages[: names.index(last) + 1])
     summary: dict[str, Any] = json.loads((results[-1].path / "summary.json").read_text(encoding="utf-8"))
     return summary
+
+
+def run_evaluation(recipe: Recipe, run_dir: Path, only: Role | None = None, *, allow_unsafe: bool = False) -> None:
+    """Bring every point to completion: the frozen model's first, then what the trained model's need, then those."""
+    check_model_path(recipe.model.path)
+    with open_run(run_dir) as run:
+        pinned = hub_commits.pin(recipe, run.path, with_benchmarks=True)
+        write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
+        with Session(pinned, allow_unsafe=allow_unsafe) as session:
+            points = _evaluation_stages(pinned, session)
+            if only != "student":
+                run_stages(run, [point for point in points if not point.reads])
+            if only != "base":
+                session.release()
+                run_stages(run, [*_training_stages(pinned), *(point for point in points if point.reads)])
 
 
 def read_status(run_dir: Path) -> RunStatus:

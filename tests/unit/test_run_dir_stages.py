@@ -21,6 +21,7 @@ from forklock.run_dir import (
     read_events,
     read_manifest,
     read_provenance,
+    read_status,
     reopen_stage,
     repair_run,
     run_stages,
@@ -493,6 +494,50 @@ def test_stages_described_wrongly(pipeline: Pipeline) -> None:
         pipeline.run([make, make])
     with pytest.raises(StageError, match="the name must match"):
         Stage(name="make.stale-1", body=pipeline.make)
+    for name in ("evaluate/base.stale-1", "evaluate/", "evaluate/a/b", "../evaluate", "evaluate/.."):
+        with pytest.raises(StageError, match="the name must match"):
+            Stage(name=name, body=pipeline.make)
+    with pytest.raises(StageError, match="make is a stage itself"):
+        pipeline.run([make, Stage(name="make/more", body=pipeline.make)])
+
+
+def test_stages_of_one_family_stand_in_a_folder_together(tmp_path: Path) -> None:
+    """They are set aside, taken back, looked at and verified there, each by itself."""
+
+    def point(name: str, temperature: float) -> Stage:
+        def body(stage_dir: StageDir) -> None:
+            stage_dir.note("scored", value=temperature)
+            stage_dir.write_text("score", f"{name} {temperature}")
+
+        return Stage(name=name, body=body, config={"temperature": temperature})
+
+    names = ("evaluate/base-t0.7-p0.8", "evaluate/base-t0.7-p0.85", "evaluate/base-t0")
+    run_dir = tmp_path / "run"
+
+    def run(*temperatures: float) -> list[str]:
+        stages = [point(name, temperature) for name, temperature in zip(names, temperatures, strict=True)]
+        with open_run(run_dir) as opened:
+            return [result.action for result in run_stages(opened, stages)]
+
+    assert run(1, 2, 3) == ["ran"] * 3
+    assert run(1, 5, 3) == ["skipped", "ran", "skipped"]
+    folders = sorted(path.name for path in (run_dir / "evaluate").iterdir())
+    [aside] = [name for name in folders if ".stale-" in name]
+    assert aside.startswith("base-t0.7-p0.85.stale-")
+    status = read_status(run_dir, [point(name, number) for name, number in zip(names, (1, 2, 3), strict=True)])
+    assert [(stage.stage, stage.state) for stage in status.stages] == [
+        (names[0], "done"),
+        (names[1], "stale"),
+        (names[2], "done"),
+    ]
+    assert status.stages[1].set_aside == (aside,)
+    assert {event.stage for event in read_events(run_dir) if event.event == "scored"} == set(names)
+    (run_dir / names[0] / "score").write_text("x")
+    assert {result.folder for result in verify_run(run_dir)} == {*names, f"evaluate/{aside}"}
+    assert [result.folder for result in verify_run(run_dir) if result.damage] == [names[0]]
+    (run_dir / names[0] / "score").write_text(f"{names[0]} 1")
+    assert run(1, 2, 3) == ["skipped"] * 3
+    assert (run_dir / names[1] / "score").read_text() == f"{names[1]} 2"
 
 
 def test_threads_may_write_outputs_at_the_same_time(tmp_path: Path) -> None:

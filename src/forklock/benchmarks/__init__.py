@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from forklock.benchmarks import data
@@ -43,9 +44,10 @@ BENCHMARKS: dict[BenchmarkName, Benchmark] = {
 }
 
 
-def load_benchmark(name: BenchmarkName, local_path: str | None = None) -> Loaded:
-    """All its problems: from the hub, or from a local file or folder."""
+def load_benchmark(name: BenchmarkName, local_path: str | None = None, revision: str | None = None) -> Loaded:
+    """All its problems: from the hub at this revision, or from a local file or folder."""
     benchmark = BENCHMARKS[name]
+    benchmark = replace(benchmark, source=replace(benchmark.source, revision=revision))
     return collect(benchmark, data.rows_of(benchmark, local_path), name)
 
 

@@ -87,6 +87,8 @@ def check_order(stages: Sequence[Stage]) -> None:
     for index, stage in enumerate(stages):
         if stage.name in names[:index]:
             raise StageError(f"stage {stage.name}: is given twice")
+        if (family := stage.name.partition("/")[0]) != stage.name and family in names:
+            raise StageError(f"stage {stage.name}: {family} is a stage itself, so that its folder can't hold others")
         for name in stage.reads:
             if name in names[index:]:
                 raise StageError(f"stage {stage.name}: reads {name}, which does not come before it")
@@ -190,8 +192,9 @@ def _settle(run: Run, folder: Path, plan: StagePlan) -> Work | None:
 def _work(run: Run, stage: Stage, plan: StagePlan, work: Work | None) -> Manifest:
     folder = run.path / stage.name
     with storage_errors(folder):
-        folder.mkdir(exist_ok=True)
-        sync_file(run.path)
+        for made in (folder,) if folder.parent == run.path else (folder.parent, folder):
+            made.mkdir(exist_ok=True)
+            sync_file(made.parent)
     removed = remove_temporaries(folder)
     outputs = {} if work is None else work.outputs
     if strangers := find_strangers(folder, outputs):
@@ -205,7 +208,7 @@ def _work(run: Run, stage: Stage, plan: StagePlan, work: Work | None) -> Manifes
         "stage_started", stage.name, fingerprint=plan.fingerprint, num_done=len(present), removed=list(removed)
     )
     with closing(open_journal(folder)) as journal:
-        sources = Sources(stage.inputs, {name: run.path / name for name in stage.reads})
+        sources = Sources(stage.name, stage.inputs, {name: run.path / name for name in stage.reads})
         stage_dir = StageDir(folder, sources, journal, run.events, present)
         with storage_errors(folder):
             stage.body(stage_dir)

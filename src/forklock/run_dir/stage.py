@@ -31,12 +31,13 @@ from forklock.run_dir.provenance import PROVENANCE_NAME
 SCRATCH_NAME = "scratch"
 
 _RESERVED = {MANIFEST_NAME, JOURNAL_NAME, PROVENANCE_NAME, SCRATCH_NAME}
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*(\.[0-9][a-z0-9_-]*)*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of a pipeline.
+    """One step of a pipeline. Its name is that of its folder; stages of one family may stand in a folder together,
+    under names such as `evaluate/base-t0.7`.
 
     `config` must hold everything that decides what the body makes, besides what it reads: a change to it makes
     the stage run again, and nothing else does. A body whose meaning changes gets a higher `version`.
@@ -58,8 +59,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a body finds what it reads: its inputs, and the folders of the stages before it."""
+    """Whose body it is, and where it finds what it reads: its inputs, and the folders of the stages before it."""
 
+    stage: str
+    """Its name."""
     inputs: Mapping[str, Path]
     upstream: Mapping[str, Path]
 
@@ -92,7 +95,7 @@ class StageDir:
 
     def note(self, event: str, **details: JsonValue) -> None:
         """Add a line to the run's events.jsonl."""
-        self._events.add(event, self.path.name, **details)
+        self._events.add(event, self._sources.stage, **details)
 
     @property
     def done(self) -> Mapping[str, Output]:

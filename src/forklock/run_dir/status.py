@@ -11,7 +11,7 @@ from forklock.run_dir.content import Content, Output, find_damage
 from forklock.run_dir.errors import CorruptError, SourceError
 from forklock.run_dir.inputs import InputHashes
 from forklock.run_dir.lock import LockHolder, find_holder
-from forklock.run_dir.manifest import Work, read_work
+from forklock.run_dir.manifest import JOURNAL_NAME, MANIFEST_NAME, Work, read_work
 from forklock.run_dir.opening import check_run_folder
 from forklock.run_dir.pipeline import check_order, make_plan
 from forklock.run_dir.place import find_set_aside, list_set_aside
@@ -89,7 +89,7 @@ def verify_run(run_dir: Path) -> tuple[Verification, ...]:
     """Hash every output of every stage, the set-aside ones too, and say what differs from its record."""
     check_run_folder(run_dir)
     results = []
-    for folder in sorted(path for path in run_dir.iterdir() if path.is_dir()):
+    for folder in _stage_folders(run_dir):
         try:
             if (work := read_work(folder)) is None:
                 continue
@@ -98,9 +98,23 @@ def verify_run(run_dir: Path) -> tuple[Verification, ...]:
         except CorruptError as error:
             damage, complete, num_outputs = [str(error)], False, 0
         results.append(
-            Verification(folder=folder.name, complete=complete, num_outputs=num_outputs, damage=tuple(damage))
+            Verification(
+                folder=folder.relative_to(run_dir).as_posix(),
+                complete=complete,
+                num_outputs=num_outputs,
+                damage=tuple(damage),
+            )
         )
     return tuple(results)
+
+
+def _stage_folders(run_dir: Path) -> list[Path]:
+    """Folders that may hold a stage's work: those in the run, and those in a folder without work of its own."""
+    found = []
+    for path in sorted(path for path in run_dir.iterdir() if path.is_dir()):
+        is_family = not (path / MANIFEST_NAME).exists() and not (path / JOURNAL_NAME).exists()
+        found += [path, *sorted(inner for inner in path.iterdir() if is_family and inner.is_dir())]
+    return found
 
 
 def _look(view: _View, stage: Stage) -> StageStatus:

@@ -1,0 +1,13 @@
+"""Evaluation: samples of both models, their verdicts, and pass@k with intervals.
+
+`points` says what is evaluated, `stage` draws and grades one point, `session` holds what points share, `grading` gives
+verdicts (`verdicts`), `metrics` counts them with `pass_at_k`, `budgets` and `intervals`, `report` puts points side by
+side, `table` prints them. `foreign` and `grade_file` are for samples from elsewhere.
+"""
+
+from forklock.evaluate.points import PointPlan, plan_points
+from forklock.evaluate.session import Session
+from forklock.evaluate.stage import run
+from forklock.evaluate.verdicts import Verdict, read_verdicts, verdicts_in
+
+__all__ = ["PointPlan", "Session", "Verdict", "plan_points", "read_verdicts", "run", "verdicts_in"]

@@ -1,0 +1,141 @@
+"""Samples from elsewhere, for `forklock grade`: all of a file is checked before anything is graded.
+
+LiveCodeBench's custom outputs   one JSON list of {"question_id": ..., "code_list": [...]}
+EvalPlus                         JSON lines of {"task_id": ..., "solution": ...} or {"task_id": ..., "completion": ...}
+our own                          Parquet that `forklock` wrote
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from forklock.benchmarks import Problem
+from forklock.code_blocks import Style, count_code_blocks
+from forklock.errors import ForklockError
+from forklock.evaluate.grading import Answer
+from forklock.prompts.rows import read_jsonl
+from forklock.sampling import Sample, read_shard
+
+
+class ForeignSamplesError(ForklockError):
+    """A file of samples can't be graded; the message names the file and the line."""
+
+
+def read_answers(path: Path, problems: Mapping[str, Problem], style: Style) -> list[Answer]:
+    """Every sample of the file or folder. Its format is told from its name: .json, .jsonl (or .gz), .parquet."""
+    if not path.exists():
+        raise ForeignSamplesError(f"{path}: no such file")
+    if path.is_dir() or path.suffix == ".parquet":
+        answers = list(_own(path, problems, style))
+    elif path.suffix == ".json":
+        answers = list(_livecodebench(path, problems))
+    elif path.suffix in (".jsonl", ".gz"):
+        answers = list(_evalplus(path, problems))
+    else:
+        raise ForeignSamplesError(
+            f"{path}: must end in .json (LiveCodeBench's custom outputs), .jsonl (EvalPlus) or .parquet (ours)"
+        )
+    if not answers:
+        raise ForeignSamplesError(f"{path}: holds no samples")
+    return answers
+
+
+def answer_from_sample(sample: Sample, problem: Problem, style: Style) -> Answer:
+    return Answer(
+        problem_id=sample.prompt_id,
+        sample_index=sample.sample_index,
+        code=problem.answer_in(sample.text, style),
+        num_code_blocks=count_code_blocks(sample.text),
+        num_tokens=len(sample.token_ids),
+        finish_reason=sample.finish_reason,
+    )
+
+
+def _own(path: Path, problems: Mapping[str, Problem], style: Style) -> Iterator[Answer]:
+    shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    seen: dict[tuple[str, int], str] = {}
+    for shard in shards:
+        for number, sample in enumerate(read_shard(shard), start=1):
+            place = f"{shard} row {number}"
+            problem = _problem(problems, sample.prompt_id, place)
+            if sample.key in seen:
+                raise ForeignSamplesError(
+                    f"{place}: sample {sample.sample_index} of {sample.prompt_id} is in {seen[sample.key]} already"
+                )
+            seen[sample.key] = place
+            yield answer_from_sample(sample, problem, style)
+
+
+def _evalplus(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answer]:
+    """Several lines of one task are its samples, in their order."""
+    taken: Counter[str] = Counter()
+    for row in read_jsonl(path):
+        if row.fault:
+            raise ForeignSamplesError(f"{row.place}: {row.fault}")
+        name, solution, completion = (row.values.get(key) for key in ("task_id", "solution", "completion"))
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise ForeignSamplesError(f"{row.place}: `task_id` is missing")
+        problem = _problem(problems, str(name), row.place)
+        if isinstance(solution, str):
+            code = solution
+        elif isinstance(completion, str):
+            code = problem.answer_of_completion(completion)
+        else:
+            raise ForeignSamplesError(f"{row.place}: neither `solution` nor `completion` holds text")
+        yield Answer(str(name), taken[str(name)], code if code.strip() else None)
+        taken[str(name)] += 1
+
+
+def _livecodebench(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answer]:
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ForeignSamplesError(f"{path}: is not JSON ({error}); it may be cut short") from error
+    if not isinstance(entries, list):
+        raise ForeignSamplesError(f"{path}: is a JSON {type(entries).__name__}, not a list of question_id, code_list")
+    starts = _line_numbers(text, len(entries))
+    seen: dict[str, str] = {}
+    for entry, line in zip(entries, starts, strict=True):
+        place = f"{path} line {line}"
+        name, codes = _entry(entry, place)
+        _problem(problems, name, place)
+        if name in seen:
+            raise ForeignSamplesError(f"{place}: question {name} is in {seen[name]} already")
+        seen[name] = place
+        for number, code in enumerate(codes):
+            yield Answer(name, number, code if code.strip() else None)
+
+
+def _entry(entry: Any, place: str) -> tuple[str, list[str]]:
+    name, codes = (entry.get("question_id"), entry.get("code_list")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise ForeignSamplesError(f"{place}: `question_id` is missing")
+    if not isinstance(codes, list) or not codes or not all(isinstance(code, str) for code in codes):
+        raise ForeignSamplesError(f"{place}: `code_list` of question {name} is not a list of programs")
+    return str(name), codes
+
+
+def _line_numbers(text: str, num_entries: int) -> list[int]:
+    """The line on which each entry of the list begins."""
+    decoder, lines = json.JSONDecoder(), []
+    at, line, counted = text.index("[") + 1, 1, 0
+    for _ in range(num_entries):
+        while text[at] in " \t\r\n,":
+            at += 1
+        line, counted = line + text.count("\n", counted, at), at
+        lines.append(line)
+        at = decoder.raw_decode(text, at)[1]
+    return lines
+
+
+def _problem(problems: Mapping[str, Problem], name: str, place: str) -> Problem:
+    problem = problems.get(name)
+    if problem is None:
+        example = next(iter(problems))
+        raise ForeignSamplesError(f"{place}: there is no problem {name!r} in the benchmark (one is {example!r})")
+    return problem

@@ -1,0 +1,154 @@
+"""What the verdicts of one evaluation point say, and what those of two say about their difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forklock.benchmarks import DIFFICULTIES, VerdictName
+from forklock.errors import ForklockError
+from forklock.evaluate.budgets import pass_at_budget
+from forklock.evaluate.intervals import interval, paired_difference
+from forklock.evaluate.pass_at_k import Array, check_even, pass_at_k
+from forklock.evaluate.verdicts import Verdict
+from forklock.seeds import derive_seed
+
+ALL = "all"
+SEED = derive_seed("forklock intervals")
+"""Of every interval: the same verdicts give the same interval, whatever the recipe's seed."""
+
+
+class MetricsError(ForklockError):
+    """Verdicts that can't be counted or compared."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """All verdicts of one evaluation point, problem by problem, each with the same number of samples."""
+
+    title: str
+    by_problem: dict[str, list[Verdict]]
+    num_samples: int
+    """Of each problem."""
+
+    @classmethod
+    def of(cls, title: str, verdicts: Iterable[Verdict]) -> Point:
+        by_problem: dict[str, list[Verdict]] = {}
+        for verdict in verdicts:
+            by_problem.setdefault(verdict.problem_id, []).append(verdict)
+        if not by_problem:
+            raise MetricsError(f"{title}: no verdicts")
+        num_samples = check_even({name: len(group) for name, group in by_problem.items()}, title)
+        ordered = {
+            name: sorted(by_problem[name], key=lambda verdict: verdict.sample_index) for name in sorted(by_problem)
+        }
+        return cls(title, ordered, num_samples)
+
+    @cached_property
+    def groups(self) -> dict[str, NDArray[np.bool_]]:
+        """`all`, then each difficulty that occurs, as masks over problems."""
+        difficulties = [group[0].difficulty for group in self.by_problem.values()]
+        masks = {ALL: np.ones(len(difficulties), dtype=np.bool_)}
+        for name in DIFFICULTIES:
+            if name in difficulties:
+                masks[name] = np.array([difficulty == name for difficulty in difficulties])
+        return masks
+
+    @cached_property
+    def passed(self) -> NDArray[np.bool_]:
+        """Problems by samples."""
+        return np.array([[verdict.passed for verdict in group] for group in self.by_problem.values()])
+
+    @cached_property
+    def num_tokens(self) -> NDArray[np.int64] | None:
+        """Problems by samples; None where samples came without their numbers of tokens."""
+        rows = [[verdict.num_tokens for verdict in group] for group in self.by_problem.values()]
+        if any(number is None for row in rows for number in row):
+            return None
+        return np.array(rows, dtype=np.int64)
+
+    @property
+    def is_isolated(self) -> bool:
+        return all(verdict.is_isolated for group in self.by_problem.values() for verdict in group)
+
+    def pass_at(self, k: int) -> Array | None:
+        """Of each problem; None where k is above the number of samples."""
+        return pass_at_k(self.num_samples, self.passed.sum(axis=1), k)
+
+
+def describe(point: Point, pass_k: Sequence[int]) -> dict[str, Any]:
+    """Everything that is reported about one point, as JSON."""
+    verdicts = [verdict for group in point.by_problem.values() for verdict in group]
+    num_verdicts = Counter(verdict.verdict for verdict in verdicts)
+    tokens = point.num_tokens
+    passing = [len({verdict.code_hash for verdict in group if verdict.passed}) for group in point.by_problem.values()]
+    passed_tokens = None if tokens is None or not point.passed.any() else tokens[point.passed].mean()
+    return {
+        "num_problems": len(point.by_problem),
+        "num_samples_per_problem": point.num_samples,
+        "pass_at_k": {
+            group: {
+                "num_problems": int(mask.sum()),
+                **{f"pass@{k}": _estimate(point.pass_at(k), mask) for k in pass_k},
+            }
+            for group, mask in point.groups.items()
+        },
+        "verdicts": {name.value: num_verdicts[name] for name in VerdictName if num_verdicts[name]},
+        "share_without_code": num_verdicts[VerdictName.NO_CODE] / len(verdicts),
+        "share_at_limit": _share_at_limit(verdicts),
+        "mean_distinct_passing_programs": sum(passing) / len(passing),
+        "mean_code_blocks": sum(verdict.num_code_blocks for verdict in verdicts) / len(verdicts),
+        "mean_tokens": None if tokens is None else float(tokens.mean()),
+        "mean_tokens_of_passed": None if passed_tokens is None else float(passed_tokens),
+        "is_isolated": point.is_isolated,
+    }
+
+
+def compare(first: Point, second: Point, pass_k: Sequence[int]) -> dict[str, Any]:
+    """The second minus the first over the same problems, for each group and each k; None where one is undefined."""
+    if list(first.by_problem) != list(second.by_problem):
+        raise MetricsError(f"{first.title} and {second.title}: not the same problems, so that no pairs can be made")
+    found: dict[str, Any] = {}
+    for group, mask in first.groups.items():
+        found[group] = {}
+        for k in pass_k:
+            before, after = first.pass_at(k), second.pass_at(k)
+            is_defined = before is not None and after is not None
+            found[group][f"pass@{k}"] = (
+                paired_difference(before[mask], after[mask], SEED).as_json() if is_defined else None  # type: ignore[index]
+            )
+    return found
+
+
+def compare_at_budgets(first: Point, second: Point, pass_k: Sequence[int]) -> dict[str, Any] | None:
+    """Both at budgets of k times the first's mean tokens a sample; None where numbers of tokens are missing."""
+    if first.num_tokens is None or second.num_tokens is None:
+        return None
+    found: dict[str, Any] = {}
+    for k in pass_k:
+        budget = k * float(first.num_tokens.mean())
+        one = pass_at_budget(first.num_tokens, first.passed, budget, SEED)
+        other = pass_at_budget(second.num_tokens, second.passed, budget, SEED)
+        found[f"k={k}"] = {
+            "budget_tokens": budget,
+            "first": None if one is None else interval(one, SEED).as_json(),
+            "second": None if other is None else interval(other, SEED).as_json(),
+            "difference": None if one is None or other is None else paired_difference(one, other, SEED).as_json(),
+        }
+    return found
+
+
+def _estimate(values: Array | None, mask: NDArray[np.bool_]) -> dict[str, float] | None:
+    return None if values is None else interval(values[mask], SEED).as_json()
+
+
+def _share_at_limit(verdicts: Sequence[Verdict]) -> float | None:
+    if not all(verdict.finish_reason for verdict in verdicts):
+        return None
+    return sum(verdict.finish_reason == "length" for verdict in verdicts) / len(verdicts)

@@ -1,0 +1,66 @@
+"""What evaluation points share while they are taken through one after another: loaded problems, engine, sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import TracebackType
+
+from forklock.benchmarks import BENCHMARKS, Loaded, load_benchmark
+from forklock.config import BenchmarkName, ModelConfig, Recipe
+from forklock.engines import Engine, open_engine
+from forklock.sandbox.pool import Sandbox
+
+
+class Session(AbstractContextManager["Session"]):
+    """Opens each when it is first needed. An engine stays open until another model is asked for: a large model takes
+    minutes to load, and the points of one model follow each other."""
+
+    def __init__(self, recipe: Recipe, *, allow_unsafe: bool = False) -> None:
+        """`allow_unsafe`: programs may run without some of the sandbox's layers; every verdict is then marked."""
+        self._recipe = recipe
+        self._allow_unsafe = allow_unsafe
+        self._loaded: dict[BenchmarkName, Loaded] = {}
+        self._engine_stack = ExitStack()
+        self._engine: tuple[ModelConfig, int, Engine] | None = None
+        self._sandbox_stack = ExitStack()
+        self._sandbox: Sandbox | None = None
+
+    def problems(self, name: BenchmarkName) -> Loaded:
+        settings = self._recipe.evaluate
+        if name not in self._loaded:
+            self._loaded[name] = load_benchmark(name, settings.data_paths.get(name), settings.data_revisions.get(name))
+        return self._loaded[name]
+
+    @contextmanager
+    def engine(self, model: ModelConfig, max_sequence_tokens: int) -> Iterator[Engine]:
+        """Open also after the block, until `release`. One that a fault has passed through is closed at once."""
+        if self._engine is None or self._engine[:2] != (model, max_sequence_tokens):
+            self.release()
+            opened = open_engine(self._recipe.engine, model, max_sequence_tokens=max_sequence_tokens)
+            self._engine = (model, max_sequence_tokens, self._engine_stack.enter_context(opened))
+        try:
+            yield self._engine[2]
+        except BaseException:
+            self.release()
+            raise
+
+    def sandbox(self, benchmark: BenchmarkName) -> Sandbox:
+        """Started only for a benchmark that runs programs; `SandboxUnavailableError` where they can't be isolated."""
+        sandbox = Sandbox(num_workers=self._recipe.evaluate.num_grading_workers, unsafe=self._allow_unsafe)
+        if not BENCHMARKS[benchmark].runs_programs:
+            return sandbox
+        if self._sandbox is None:
+            self._sandbox = self._sandbox_stack.enter_context(sandbox)
+        return self._sandbox
+
+    def release(self) -> None:
+        """Close the engine: whatever comes next needs its memory."""
+        self._engine = None
+        self._engine_stack.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+        self._sandbox_stack.close()
