@@ -90,7 +90,7 @@ def run_training(recipe: Recipe, run_dir: Path, samples: Sequence[Sample]) -> Pa
             name="train",
             body=partial(train.run, recipe),
             config=train.stage_config(recipe),
-            reads=("synthesize",),
+            reads={"synthesize": "synthesize"},
             inputs={"model": Path(recipe.model.path)},
         ),
     ]

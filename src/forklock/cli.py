@@ -129,11 +129,11 @@ def synthesize(
     as_json: AsJson = False,
 ) -> None:
     """Read the prompts and sample from the frozen model; goes on where a killed call stopped."""
-    from forklock import recipes, stages
+    from forklock import recipes, running
 
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
-    stages.run_until(composed, folder, "synthesize")
+    running.run_until(composed, folder, "synthesize")
     from forklock.synthesize.report import gather, render
 
     report = gather(folder)
@@ -153,12 +153,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune the model on its own samples (drawn first where they are missing); goes on where it was killed."""
-    from forklock import recipes, stages
+    from forklock import recipes, running
 
     on_processes = [] if processes is None else [f"train.num_processes={processes}"]
     composed = recipes.load(recipe, [*(overrides or []), *on_processes])
     folder = run_dir or Path("runs") / composed.name
-    summary = stages.run_until(composed, folder, "train")
+    summary = running.run_until(composed, folder, "train")
     if as_json:
         _print_json({"run_dir": str(folder), **summary})
         return
@@ -180,14 +180,14 @@ def evaluate(
     """Sample both models on the benchmarks, grade, and compare; does what is missing before that."""
     if only not in (None, "base", "student"):
         raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
-    from forklock import recipes, stages
+    from forklock import recipes, running
     from forklock.evaluate.report import gather
     from forklock.evaluate.table import render
 
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
-    stages.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
-    report = gather(composed, folder)
+    running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
+    report = gather(composed, running.plan_of(composed).points, folder)
     if as_json:
         _print_json({"run_dir": str(folder), **report})
         return
@@ -240,9 +240,9 @@ def status(
     from rich.table import Table
 
     from forklock import run_dir as run_folders
-    from forklock import stages
+    from forklock import running
 
-    found = stages.read_status(run_dir)
+    found = running.read_status(run_dir)
     damage = [result for result in run_folders.verify_run(run_dir) if result.damage] if verify else []
     if as_json:
         verified = {"damage": [result.model_dump() for result in damage]} if verify else {}
@@ -271,9 +271,9 @@ def repair(
     """Set damaged files aside, so that the command that made them makes just those again."""
     from dataclasses import asdict
 
-    from forklock import stages
+    from forklock import running
 
-    repairs = stages.repair(run_dir)
+    repairs = running.repair(run_dir)
     if as_json:
         _print_json({"run_dir": str(run_dir), "repairs": [asdict(repair) for repair in repairs]})
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from forklock.decoding import Decoding
 
@@ -218,6 +218,20 @@ BenchmarkName = Literal[
 ]
 
 
+class TruncationConfig(Section):
+    """The truncation half of a decoding."""
+
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Fraction = 1.0
+
+
+class GridConfig(Section):
+    """Decodings: every temperature with every truncation."""
+
+    temperatures: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    truncations: Annotated[tuple[TruncationConfig, ...], Field(min_length=1)]
+
+
 class EvaluateConfig(Section):
     """pass@k of the base and of the trained model, each under its own decoding (Eq. 3)."""
 
@@ -232,6 +246,10 @@ class EvaluateConfig(Section):
     """How the trained model is decoded: T_eval and its truncation (Table 3)."""
     base_temperatures: tuple[PositiveFloat, ...] = ()
     """The frozen model is also decoded at these, its truncation unchanged (Figure 2)."""
+    base_grid: GridConfig | None = None
+    """The frozen model is also decoded all over this grid: the baseline that tunes truncation as well."""
+    student_temperatures: tuple[PositiveFloat, ...] = ()
+    """The trained model is also decoded at these, its truncation unchanged."""
     num_samples_per_problem: PositiveInt = 10
     pass_k: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 5)
     max_sequence_tokens: PositiveInt = 131_072
@@ -245,11 +263,17 @@ class EvaluateConfig(Section):
         return self
 
 
-class TruncationConfig(Section):
-    """The truncation half of a decoding."""
+class StudentConfig(Section):
+    """Another trained model beside the recipe's own: what it names differs, all else is the recipe's."""
 
-    top_k: Annotated[int, Field(ge=0)] = 0
-    top_p: Fraction = 1.0
+    train_decoding: Decoding | None = None
+    """T_train and its truncation."""
+    target: Literal["hard", "soft"] | None = None
+    seed: NonNegativeInt | None = None
+    """Of its samples and its training; evaluation keeps the recipe's."""
+    rounds: PositiveInt | None = None
+    eval_decoding: Decoding | None = None
+    """How it is decoded."""
 
 
 class SweepConfig(Section):
@@ -257,6 +281,9 @@ class SweepConfig(Section):
 
     train_temperatures: tuple[PositiveFloat, ...] = ()
     train_truncations: tuple[TruncationConfig, ...] = ()
+    targets: tuple[Literal["hard", "soft"], ...] = ()
+    seeds: tuple[NonNegativeInt, ...] = ()
+    """Of samples and training; evaluation keeps the recipe's."""
     eval_temperatures: tuple[PositiveFloat, ...] = ()
     eval_truncations: tuple[TruncationConfig, ...] = ()
     all_checkpoints: bool = False
@@ -294,6 +321,9 @@ class ClusterConfig(Section):
     """Run folder that all nodes reach: a shared path or an fsspec URL."""
 
 
+StudentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+
+
 class Recipe(Section):
     """One run, from prompts to the report."""
 
@@ -311,6 +341,8 @@ class Recipe(Section):
     synthesize: SynthesizeConfig
     train: TrainConfig
     evaluate: EvaluateConfig
+    students: dict[StudentName, StudentConfig] = {}
+    """More trained models, by name."""
     sweep: SweepConfig | None = None
     analyze: AnalyzeConfig = AnalyzeConfig()
     report: ReportConfig = ReportConfig()
@@ -318,6 +350,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
-        if self.train.target == "soft" and not self.synthesize.record_target:
+        targets = [self.train.target, *(student.target for student in self.students.values())]
+        targets += self.sweep.targets if self.sweep else ()
+        if "soft" in targets and not self.synthesize.record_target:
             raise ValueError('train.target = "soft" needs synthesize.record_target = true')
+        if reserved := {"base", "student"} & self.students.keys():
+            raise ValueError(f"`students.{reserved.pop()}`: the name is taken, by the recipe's own model")
         return self

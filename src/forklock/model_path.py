@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from forklock.config import ModelConfig
 from forklock.errors import ForklockError
 
 
@@ -22,3 +23,10 @@ def check_model_path(path: str) -> None:
     folder = local_folder(path)
     if folder is not None and not folder.is_dir():
         raise ModelPathError(f"model.path = {path!r}: there is no such folder")
+
+
+def identity(model: ModelConfig, *, is_made_by_run: bool = False) -> dict[str, object]:
+    """Which of its settings decide results. A model in a folder counts by its content, not by where it lies."""
+    is_folder = is_made_by_run or local_folder(model.path) is not None
+    settings: dict[str, object] = model.model_dump(mode="json", exclude={"path", "revision"} if is_folder else set())
+    return settings

@@ -1,138 +1,156 @@
-"""The stages of a run, in order: what each reads, and what of the recipe decides its work."""
+"""The stages of a run: what each reads, what of the recipe decides its work, and which of them models share."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from forklock import evaluate, hub_commits, prompts, recipes, synthesize, train
+from forklock import evaluate, prompts, synthesize, train
 from forklock.config import Recipe
-from forklock.evaluate import Session
-from forklock.evaluate.points import Role
-from forklock.model_path import check_model_path, local_folder
-from forklock.run_dir import (
-    NotARunFolderError,
-    Repair,
-    RunStatus,
-    Stage,
-    StageDir,
-    open_run,
-    repair_run,
-    run_stages,
-    write_text,
-)
-from forklock.run_dir import read_status as read_run_status
+from forklock.evaluate import PointPlan, Session
+from forklock.model_path import local_folder
+from forklock.run_dir import Stage, StageDir
+from forklock.students import BASE, OWN, Student, base_decodings
 
-RECIPE_FILE = "recipe.toml"
+MODEL = "model"
+"""The name under which a stage reads the one that made the model it works with; none where that is the recipe's."""
 
 
-def stages_of(recipe: Recipe, session: Session | None = None) -> tuple[Stage, ...]:
-    """Every stage that works today. Evaluation points that run share a session."""
-    return (*_training_stages(recipe), *_evaluation_stages(recipe, session or Session(recipe)))
+@dataclass
+class Plan:
+    """All stages in an order in which they can run, and what each is for."""
 
+    stages: dict[str, Stage] = field(default_factory=dict)
+    syntheses: dict[str, str] = field(default_factory=dict)
+    """Of each student: the stage of its last round."""
+    trainings: dict[str, str] = field(default_factory=dict)
+    points: dict[str, dict[PointPlan, str]] = field(default_factory=dict)
+    """Of `base` and of each student: the stage of each point."""
+    _names: dict[str, str] = field(default_factory=dict)
+    """What decides a stage's work -> the stage that does it."""
 
-def _training_stages(recipe: Recipe) -> tuple[Stage, ...]:
-
-    def body(run: Callable[[Recipe, StageDir], None]) -> Callable[[StageDir], None]:
-        return partial(run, recipe)
-
-    return (
-        Stage(
-            name="prompts",
-            body=body(prompts.run),
-            config=prompts.stage_config(recipe),
-            inputs=prompts.input_files(recipe.prompts),
-        ),
-        Stage(
-            name="synthesize",
-            body=body(synthesize.run),
-            config=synthesize.stage_config(recipe),
-            reads=("prompts",),
-            derived=("summary.json",),
-            inputs=_model_input(recipe) | _template_input(recipe),
-        ),
-        Stage(
-            name="train",
-            body=body(train.run),
-            config=train.stage_config(recipe),
-            reads=("synthesize",),
-            derived=("curve.csv", "summary.json"),
-            inputs=_model_input(recipe),
-        ),
-    )
-
-
-def _evaluation_stages(recipe: Recipe, session: Session) -> tuple[Stage, ...]:
-    of_base = _model_input(recipe)
-    return tuple(
-        Stage(
-            name=point.stage_name,
-            body=partial(evaluate.run, recipe, point, session),
-            config=point.config(recipe),
-            reads=point.reads,
-            derived=("summary.json",),
-            inputs=point.data_files(recipe) | _template_input(recipe) | (of_base if point.role == "base" else {}),
+    def add(self, kind: str, stage: Stage) -> str:
+        """The stage's name, or that of one added before which does the same work."""
+        identity = json.dumps(
+            [kind, stage.config, dict(stage.reads), sorted(map(str, stage.inputs.values()))], sort_keys=True
         )
-        for point in evaluate.plan_points(recipe)
+        name = self._names.setdefault(identity, stage.name)
+        if name == stage.name:
+            self.stages[name] = stage
+        return name
+
+    def closure(self, wanted: Iterable[str]) -> list[Stage]:
+        """These stages and all that they read, in order."""
+        needed: set[str] = set()
+        todo = list(wanted)
+        while todo:
+            name = todo.pop()
+            if name not in needed:
+                needed.add(name)
+                todo += self.stages[name].reads.values()
+        return [stage for name, stage in self.stages.items() if name in needed]
+
+
+def plan_stages(recipe: Recipe, students: Iterable[Student], session: Session | None = None) -> Plan:
+    """Every stage of these students and of the frozen model. Points that run share a session."""
+    students = list(students)
+    plan, shared = Plan(), session or Session(recipe)
+    plan.add("prompts", _prompts(recipe))
+    for student in students:
+        _add_rounds(plan, student)
+    decodings = {BASE: base_decodings(recipe), **{student.name: student.decodings for student in students}}
+    for model, its_own in decodings.items():
+        reads = {} if model == BASE else {MODEL: plan.trainings[model]}
+        plan.points[model] = {
+            point: plan.add("point", _point(recipe, point, shared, reads))
+            for point in evaluate.plan_points(recipe, model, its_own)
+        }
+    return plan
+
+
+def _add_rounds(plan: Plan, student: Student) -> None:
+    """Each round's frozen model is the student of the one before."""
+    model: dict[str, str] = {}
+    for number in range(1, student.recipe.rounds + 1):
+        synthesis = plan.add("synthesize", _synthesize(student, number, model))
+        training = plan.add("train", _train(student, number, {"synthesize": synthesis, **model}))
+        model = {MODEL: training}
+        plan.syntheses[student.name], plan.trainings[student.name] = synthesis, training
+
+
+def _prompts(recipe: Recipe) -> Stage:
+    return Stage(
+        name="prompts",
+        body=partial(prompts.run, recipe),
+        config=prompts.stage_config(recipe),
+        inputs=prompts.input_files(recipe.prompts),
     )
 
 
-def run_until(recipe: Recipe, run_dir: Path, last: str) -> dict[str, Any]:
-    """Bring the stages up to and with `last` to completion; gives its `summary.json`."""
-    check_model_path(recipe.model.path)
-    with open_run(run_dir) as run:
-        pinned = hub_commits.pin(recipe, run.path)
-        stages = stages_of(pinned)
-        names = [stage.name for stage in stages]
-        write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
-        results = run_stages(run, stages[: names.index(last) + 1])
-    summary: dict[str, Any] = json.loads((results[-1].path / "summary.json").read_text(encoding="utf-8"))
-    return summary
+def _synthesize(student: Student, number: int, model: Mapping[str, str]) -> Stage:
+    recipe = student.recipe
+    return Stage(
+        name=_name("synthesize", student, number),
+        body=_on_model(synthesize.run, recipe),
+        config=synthesize.stage_config(recipe, is_model_made_by_run=bool(model)),
+        reads={"prompts": "prompts", **model},
+        derived=("summary.json",),
+        inputs=_model_input(recipe, model) | _template_input(recipe),
+    )
 
 
-def run_evaluation(recipe: Recipe, run_dir: Path, only: Role | None = None, *, allow_unsafe: bool = False) -> None:
-    """Bring every point to completion: the frozen model's first, then what the trained model's need, then those."""
-    check_model_path(recipe.model.path)
-    with open_run(run_dir) as run:
-        pinned = hub_commits.pin(recipe, run.path, with_benchmarks=True)
-        write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
-        with Session(pinned, allow_unsafe=allow_unsafe) as session:
-            points = _evaluation_stages(pinned, session)
-            if only != "student":
-                run_stages(run, [point for point in points if not point.reads])
-            if only != "base":
-                session.release()
-                run_stages(run, [*_training_stages(pinned), *(point for point in points if point.reads)])
+def _train(student: Student, number: int, reads: Mapping[str, str]) -> Stage:
+    recipe = student.recipe
+    return Stage(
+        name=_name("train", student, number),
+        body=_on_model(train.run, recipe),
+        config=train.stage_config(recipe, is_model_made_by_run=MODEL in reads),
+        reads=reads,
+        derived=("curve.csv", "summary.json"),
+        inputs=_model_input(recipe, reads),
+    )
 
 
-def read_status(run_dir: Path) -> RunStatus:
-    """Each stage held against the recipe that the folder keeps."""
-    return read_run_status(run_dir, stages_of(recipe_of(run_dir)))
+def _point(recipe: Recipe, point: PointPlan, session: Session, model: Mapping[str, str]) -> Stage:
+    def run(recipe: Recipe, stage_dir: StageDir) -> None:
+        evaluate.run(recipe, point, session, stage_dir)
+
+    return Stage(
+        name=point.stage_name,
+        body=_on_model(run, recipe),
+        config=point.config(recipe),
+        reads=model,
+        derived=("summary.json",),
+        inputs=point.data_files(recipe) | _template_input(recipe) | _model_input(recipe, model),
+    )
 
 
-def repair(run_dir: Path) -> tuple[Repair, ...]:
-    """Set damaged outputs aside, so that the next call makes just those again."""
-    stages = stages_of(recipe_of(run_dir))
-    with open_run(run_dir) as run:
-        return repair_run(run, stages)
+def _name(kind: str, student: Student, number: int) -> str:
+    """The recipe's own student has the plain names; those of others stand together in a folder."""
+    name = kind if student.name == OWN else f"students/{kind}-{student.name}"
+    return name if number == 1 else f"{name}-round{number}"
 
 
-def recipe_of(run_dir: Path) -> Recipe:
-    """The recipe that a run folder keeps, every default spelled out."""
-    recipe_path = run_dir / RECIPE_FILE
-    if not run_dir.is_dir():
-        raise NotARunFolderError(f"{run_dir}: there is no such folder")
-    if not recipe_path.is_file():
-        raise NotARunFolderError(f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder")
-    return recipes.load([str(recipe_path.absolute())])
+def _on_model(run: Callable[[Recipe, StageDir], None], recipe: Recipe) -> Callable[[StageDir], None]:
+    """A body that works with the model which the run made for it, if its stage reads one."""
+
+    def body(stage_dir: StageDir) -> None:
+        if not stage_dir.reads(MODEL):
+            run(recipe, stage_dir)
+            return
+        path = str(stage_dir.upstream(MODEL) / "model")
+        made = recipe.model.model_copy(update={"path": path, "revision": None})
+        run(recipe.model_copy(update={"model": made}), stage_dir)
+
+    return body
 
 
-def _model_input(recipe: Recipe) -> dict[str, Path]:
+def _model_input(recipe: Recipe, reads: Mapping[str, str]) -> dict[str, Path]:
     """A folder counts by its content; a name on the hub counts by its commit, which stands in the configuration."""
-    folder = local_folder(recipe.model.path)
+    folder = None if MODEL in reads else local_folder(recipe.model.path)
     return {} if folder is None else {"model.path": folder}
 
 

@@ -152,9 +152,9 @@ def pipeline(request: dict[str, Any], log: int) -> list[Stage]:
             name="transform",
             body=lambda stage_dir: transform_shards(reverse, log, stage_dir),
             config={"how": {"reverse": reverse}},
-            reads=("make",),
+            reads={"make": "make"},
         ),
-        Stage(name="reduce", body=lambda stage_dir: reduce_shards(log, stage_dir), reads=("transform",)),
+        Stage(name="reduce", body=lambda stage_dir: reduce_shards(log, stage_dir), reads={"transform": "transform"}),
     ]
 
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from forklock import recipes, stages
+from forklock import recipes, running
 from forklock.run_dir import StorageError
 from forklock.sampling import Sample, shards
 
@@ -33,6 +33,6 @@ def synthesize(recipe_file: str, run_dir: str, fault: str = "none", at_shard: in
 
     shards.write_shard = write_or_fail
     try:
-        stages.run_until(recipes.load([recipe_file]), Path(run_dir), "synthesize")
+        running.run_until(recipes.load([recipe_file]), Path(run_dir), "synthesize")
     except StorageError:
         os._exit(FULL_DISK_EXIT)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forklock import recipes, stages
+from forklock import recipes, running
 from forklock.hub_commits import HubError
 
 FIRST, SECOND = "1" * 40, "2" * 40
@@ -50,14 +50,14 @@ def commit_in(run_dir: Path) -> str:
 
 def test_a_run_keeps_its_commit_when_the_branch_moves(tmp_path: Path, cached_model: Path, recipe_file: Path) -> None:
     recipe = recipes.load([str(recipe_file)])
-    stages.run_until(recipe, tmp_path / "a", "synthesize")
+    running.run_until(recipe, tmp_path / "a", "synthesize")
     before = (tmp_path / "a" / "synthesize" / "manifest.json").read_bytes()
     assert commit_in(tmp_path / "a") == FIRST
     (cached_model / "refs" / "main").write_text(SECOND)
-    stages.run_until(recipe, tmp_path / "a", "synthesize")
+    running.run_until(recipe, tmp_path / "a", "synthesize")
     assert (tmp_path / "a" / "synthesize" / "manifest.json").read_bytes() == before
-    assert [stage.state for stage in stages.read_status(tmp_path / "a").stages[:2]] == ["done", "done"]
-    stages.run_until(recipe, tmp_path / "b", "synthesize")
+    assert [stage.state for stage in running.read_status(tmp_path / "a").stages[:2]] == ["done", "done"]
+    running.run_until(recipe, tmp_path / "b", "synthesize")
     assert commit_in(tmp_path / "b") == SECOND
 
 
@@ -65,7 +65,7 @@ def test_a_run_keeps_its_commit_when_the_branch_moves(tmp_path: Path, cached_mod
 def test_what_the_hub_does_not_have_is_named(tmp_path: Path, recipe_file: Path) -> None:
     recipe = recipes.load([str(recipe_file)], ["model.path=someone/else"])
     with pytest.raises(HubError, match=r"model\.path = 'someone/else': neither a folder here nor a model .*local-dir"):
-        stages.run_until(recipe, tmp_path / "run", "synthesize")
+        running.run_until(recipe, tmp_path / "run", "synthesize")
     recipe = recipes.load([str(recipe_file)], ["prompts.source=huggingface", "prompts.path=someone/problems"])
     with pytest.raises(HubError, match=r"prompts\.path = 'someone/problems': neither a folder here nor a dataset"):
-        stages.run_until(recipe, tmp_path / "run", "synthesize")
+        running.run_until(recipe, tmp_path / "run", "synthesize")

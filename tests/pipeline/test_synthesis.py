@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from synthesis_child import FULL_DISK_EXIT, synthesize
 
-from forklock import recipes, stages
+from forklock import recipes, running
 from forklock.engines.fake_engine import SCRIPT_FILE
 from forklock.sampling import Sample, samples_in
 
@@ -111,7 +111,7 @@ def test_samples_carry_what_is_needed_to_draw_them_again(tiny_model: TinyModel, 
 
     settings = {"seed": 5, "synthesize.record_target": True}
     recipe = recipes.load([str(write_recipe(tmp_path, tiny_model("qwen3"), **settings))])
-    summary = stages.run_until(recipe, tmp_path / "run", "synthesize")
+    summary = running.run_until(recipe, tmp_path / "run", "synthesize")
     samples = by_key(tmp_path / "run")
     assert summary["num_samples"] == len(samples) == NUM_PROMPTS * NUM_SAMPLES
     assert summary["num_tokens"] == sum(len(sample.token_ids) for sample in samples.values())
@@ -136,7 +136,7 @@ def test_samples_carry_what_is_needed_to_draw_them_again(tiny_model: TinyModel, 
 
 def test_more_samples_per_prompt_and_another_seed_are_other_draws(tiny_model: TinyModel, tmp_path: Path) -> None:
     recipe = recipes.load([str(write_recipe(tmp_path, tiny_model("llama")))])
-    stages.run_until(recipe, tmp_path / "run", "synthesize")
+    running.run_until(recipe, tmp_path / "run", "synthesize")
     texts = [sample.token_ids for sample in by_key(tmp_path / "run").values()]
     assert len(set(texts)) > 0.9 * len(texts)
 
@@ -167,11 +167,11 @@ def test_a_shard_removed_from_an_unfinished_stage_is_drawn_again(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("forklock.synthesize.stage.summarize", fail)
-        stages.run_until(recipe, tmp_path / "run", "synthesize")
+        running.run_until(recipe, tmp_path / "run", "synthesize")
     drawn = by_key(tmp_path / "run")
     (tmp_path / "run" / "synthesize" / "samples-00003.parquet").unlink()
     assert len(by_key(tmp_path / "run")) < len(drawn)
-    stages.run_until(recipe, tmp_path / "run", "synthesize")
+    running.run_until(recipe, tmp_path / "run", "synthesize")
     assert by_key(tmp_path / "run") == drawn
 
 
@@ -197,9 +197,9 @@ def test_a_damaged_shard_is_named_and_repaired(scripted_model: Path, tmp_path: P
 
 def test_status_of_a_run_whose_prompts_are_gone(scripted_model: Path, tmp_path: Path) -> None:
     recipe_file = str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))
-    stages.run_until(recipes.load([recipe_file]), tmp_path / "run", "synthesize")
+    running.run_until(recipes.load([recipe_file]), tmp_path / "run", "synthesize")
     (tmp_path / "prompts.jsonl").unlink()
-    prompts, synthesis, *_ = stages.read_status(tmp_path / "run").stages
+    prompts, synthesis, *_ = running.read_status(tmp_path / "run").stages
     assert (prompts.state, synthesis.state) == ("stale", "stale")
     assert f"{tmp_path / 'prompts.jsonl'} does not exist" in prompts.reasons[0]
 
@@ -253,12 +253,12 @@ def test_samples_of_other_weights_are_not_added_to(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(FakeEngine, "generate", fail_half_way)
-        stages.run_until(recipe, tmp_path / "run", "synthesize")
+        running.run_until(recipe, tmp_path / "run", "synthesize")
     assert len(by_key(tmp_path / "run")) == NUM_PROMPTS  # an interrupt keeps what is finished
     with monkeypatch.context() as patch, pytest.raises(SamplingError, match="drawn from other weights"):
         patch.setattr(FakeEngine, "weights_digest", lambda engine: "another model's")
-        stages.run_until(recipe, tmp_path / "run", "synthesize")
-    stages.run_until(recipe, tmp_path / "run", "synthesize")
+        running.run_until(recipe, tmp_path / "run", "synthesize")
+    running.run_until(recipe, tmp_path / "run", "synthesize")
     assert len(by_key(tmp_path / "run")) == NUM_PROMPTS * NUM_SAMPLES
 
 
@@ -268,14 +268,14 @@ def test_status_says_what_is_missing_from_any_folder(
     settings = {"engine.kind": "fake", "model.path": "scripted", "prompts.path": "prompts.jsonl"}
     recipe_file = write_recipe(tmp_path, scripted_model, **settings)
     monkeypatch.chdir(tmp_path)
-    stages.run_until(recipes.load([str(recipe_file)]), tmp_path / "run", "synthesize")
+    running.run_until(recipes.load([str(recipe_file)]), tmp_path / "run", "synthesize")
     monkeypatch.chdir("/")
-    assert [stage.state for stage in stages.read_status(tmp_path / "run").stages][:2] == ["done", "done"]
+    assert [stage.state for stage in running.read_status(tmp_path / "run").stages][:2] == ["done", "done"]
 
 
 def test_degenerate_answers_are_marked_and_kept(scripted_model: Path, tmp_path: Path) -> None:
     recipe = recipes.load([str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))])
-    summary = stages.run_until(recipe, tmp_path / "run", "synthesize")
+    summary = running.run_until(recipe, tmp_path / "run", "synthesize")
     samples = by_key(tmp_path / "run").values()
     assert {sample.text: sample.degenerate for sample in samples} == {
         "```python\nprint(1)\n```": None,
@@ -312,6 +312,8 @@ def test_the_command_draws_then_skips_then_sets_aside(scripted_model: Path, tmp_
         ("prompts", "done"),
         ("synthesize", "done"),
         ("train", "not started"),
+        ("evaluate/base-livecodebench-v6-t1-k0-p1", "not started"),
+        ("evaluate/student-livecodebench-v6-t1-k0-p1", "not started"),
     ]
     assert len(status["stages"][1]["set_aside"]) == 1
     assert status["damage"] == []

@@ -64,8 +64,8 @@ class Pipeline:
     def stages(self, blend: Mapping[str, object] | None = None, make_version: int = 1) -> list[Stage]:
         return [
             Stage(name="make", body=self.make, inputs={"prompts": self.prompts}, version=make_version),
-            Stage(name="blend", body=self.blend, config=blend or {"temperature": 1.6}, reads=("make",)),
-            Stage(name="count", body=self.count, reads=("blend",)),
+            Stage(name="blend", body=self.blend, config=blend or {"temperature": 1.6}, reads={"make": "make"}),
+            Stage(name="count", body=self.count, reads={"blend": "blend"}),
         ]
 
     def run(self, stages: list[Stage] | None = None) -> dict[str, str]:

@@ -30,8 +30,8 @@ def pipeline(prompts: Path, **decoding: object) -> list[Stage]:
     config = {"decoding": {"temperature": 1.6, "top_k": 20, **decoding}, "stop": ["a", "b"]}
     return [
         Stage(name="synthesize", body=write, config=config, inputs={"prompts": prompts}),
-        Stage(name="train", body=write, reads=("synthesize",)),
-        Stage(name="evaluate", body=write, reads=("train",)),
+        Stage(name="train", body=write, reads={"synthesize": "synthesize"}),
+        Stage(name="evaluate", body=write, reads={"train": "train"}),
     ]
 
 
@@ -140,7 +140,7 @@ def test_partial_running_and_not_started(tmp_path: Path, prompts: Path) -> None:
     stages = [
         *pipeline(prompts)[:1],
         Stage(name="train", body=fail),
-        Stage(name="evaluate", body=fail, reads=("train",)),
+        Stage(name="evaluate", body=fail, reads={"train": "train"}),
     ]
     with pytest.raises(KeyboardInterrupt), open_run(tmp_path / "run") as run:
         run_stages(run, stages)

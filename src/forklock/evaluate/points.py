@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from forklock import benchmarks
-from forklock.config import BenchmarkName, ModelConfig, Recipe
+from forklock.config import BenchmarkName, Recipe
 from forklock.decoding import Decoding
-from forklock.model_path import local_folder
-from forklock.run_dir import StageDir
+from forklock.model_path import identity
+from forklock.students import BASE, slug
 
-Role = Literal["base", "student"]
 FAMILY = "evaluate"
 
 
@@ -21,27 +19,21 @@ FAMILY = "evaluate"
 class PointPlan:
     """What is evaluated; recipes and sweeps that agree on it share the stage."""
 
-    role: Role
+    model: str
+    """`base`, or a student's name."""
     benchmark: BenchmarkName
     decoding: Decoding
 
     @property
     def stage_name(self) -> str:
         """Readable, and different for different points."""
-        temperature, top_p = (_number(value) for value in (self.decoding.temperature, self.decoding.top_p))
-        return f"{FAMILY}/{self.role}-{self.benchmark}-t{temperature}-k{self.decoding.top_k}-p{top_p}"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The frozen model's results don't depend on any training."""
-        return ("train",) if self.role == "student" else ()
+        return f"{FAMILY}/{self.model}-{self.benchmark}-{slug(self.decoding)}"
 
     def config(self, recipe: Recipe) -> dict[str, object]:
         """What decides samples and verdicts, besides files; models and data that are files count by their content."""
-        is_local = self.role == "student" or local_folder(recipe.model.path) is not None
         is_data_local = self.benchmark in recipe.evaluate.data_paths
         return {
-            "model": recipe.model.model_dump(mode="json", exclude={"path", "revision"} if is_local else set()),
+            "model": identity(recipe.model, is_made_by_run=self.model != BASE),
             "engine": recipe.engine.model_dump(mode="json", include={"kind", "strict"}),
             "benchmark": self.benchmark,
             "data_revision": None if is_data_local else recipe.evaluate.data_revisions.get(self.benchmark),
@@ -60,30 +52,11 @@ class PointPlan:
             return {f"evaluate.data_paths.{self.benchmark}": Path(path)}
         return benchmarks.local_files(self.benchmark, path)
 
-    def model(self, recipe: Recipe, stage_dir: StageDir) -> ModelConfig:
-        if self.role == "base":
-            return recipe.model
-        return recipe.model.model_copy(update={"path": str(stage_dir.upstream("train") / "model"), "revision": None})
 
-
-def plan_points(recipe: Recipe) -> list[PointPlan]:
-    """Of each benchmark: the frozen model's own decoding and its temperatures, then the trained model's."""
-    return [*dict.fromkeys(_points(recipe, "base")), *dict.fromkeys(_points(recipe, "student"))]
-
-
-def base_sweep(recipe: Recipe) -> list[Decoding]:
-    """All decodings of the frozen model, its own first."""
-    own = recipe.evaluate.base_decoding
-    others = [Decoding(temperature, own.top_k, own.top_p) for temperature in recipe.evaluate.base_temperatures]
-    return list(dict.fromkeys([own, *others]))
-
-
-def _points(recipe: Recipe, role: Role) -> Iterator[PointPlan]:
-    decodings = base_sweep(recipe) if role == "base" else [recipe.evaluate.student_decoding]
-    for benchmark in recipe.evaluate.benchmarks:
-        for decoding in decodings:
-            yield PointPlan(role, benchmark, decoding)
-
-
-def _number(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
+def plan_points(recipe: Recipe, model: str, decodings: Iterable[Decoding]) -> list[PointPlan]:
+    """Every benchmark at every decoding."""
+    return [
+        PointPlan(model, benchmark, decoding)
+        for benchmark in recipe.evaluate.benchmarks
+        for decoding in dict.fromkeys(decodings)
+    ]

@@ -3,68 +3,119 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from forklock.config import BenchmarkName, Recipe
+from forklock.decoding import Decoding
 from forklock.evaluate.metrics import ALL, Point, compare, compare_at_budgets, describe
-from forklock.evaluate.points import PointPlan, plan_points
+from forklock.evaluate.points import PointPlan
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
 from forklock.run_dir.manifest import MANIFEST_NAME
+from forklock.students import BASE, OWN, students_of
 
 CHOSEN_ON_THESE = "chosen as the best of the sweep on the same problems, so its mean is too high"
 
 
-def gather(recipe: Recipe, run_dir: Path) -> dict[str, Any]:
-    """Of what the run folder holds complete; nothing is sampled or graded here."""
-    plans = [plan for plan in plan_points(recipe) if (run_dir / plan.stage_name / MANIFEST_NAME).is_file()]
+def gather(recipe: Recipe, points: Mapping[str, Mapping[PointPlan, str]], run_dir: Path) -> dict[str, Any]:
+    """Of what the run folder holds complete; nothing is sampled or graded here.
+
+    `points` are the stages of each model's points, as `stages.Plan` has them.
+    """
+    done = {
+        model: {point: name for point, name in stages.items() if (run_dir / name / MANIFEST_NAME).is_file()}
+        for model, stages in points.items()
+    }
     return {
         "model": recipe.model.path,
         "pass_k": list(recipe.evaluate.pass_k),
         "benchmarks": {
-            name: _benchmark(recipe, run_dir, [plan for plan in plans if plan.benchmark == name])
+            name: _Benchmark(recipe, run_dir, name, done).as_json()
             for name in recipe.evaluate.benchmarks
-            if any(plan.benchmark == name for plan in plans)
+            if any(point.benchmark == name for stages in done.values() for point in stages)
         },
     }
 
 
-def _benchmark(recipe: Recipe, run_dir: Path, plans: Sequence[PointPlan]) -> dict[str, Any]:
-    pass_k = recipe.evaluate.pass_k
-    points = {plan: Point.of(plan.stage_name, verdicts_in(run_dir / plan.stage_name)) for plan in plans}
-    notes: list[str] = []
-    for plan in plans:
-        summary = json.loads((run_dir / plan.stage_name / SUMMARY_FILE).read_text(encoding="utf-8"))
-        notes += [note for note in summary["notes"] if note not in notes]
-    base = next((plan for plan in plans if _is_own(recipe, plan, "base")), None)
-    student = next((plan for plan in plans if plan.role == "student"), None)
-    best = max(
-        (plan for plan in plans if plan.role == "base"), key=lambda plan: _score(points[plan], pass_k[0]), default=None
-    )
-    return {
-        "notes": notes,
-        "is_isolated": all(point.is_isolated for point in points.values()),
-        "points": [
-            {
-                "stage": plan.stage_name,
-                "model": plan.role,
-                "decoding": asdict(plan.decoding),
-                **describe(point, pass_k),
-            }
-            for plan, point in points.items()
-        ],
-        "base": base and base.stage_name,
-        "student": student and student.stage_name,
-        "best_base": None
-        if best is None or sum(plan.role == "base" for plan in plans) < 2
-        else {"stage": best.stage_name, "by": f"pass@{pass_k[0]}", "warning": CHOSEN_ON_THESE},
-        "difference": compare(points[base], points[student], pass_k) if base and student else None,
-        "difference_to_best_base": compare(points[best], points[student], pass_k) if best and student else None,
-        "matched_budgets": compare_at_budgets(points[base], points[student], pass_k) if base and student else None,
-    }
+class _Benchmark:
+    """The points of one benchmark, each read once."""
+
+    def __init__(
+        self, recipe: Recipe, run_dir: Path, name: BenchmarkName, done: Mapping[str, Mapping[PointPlan, str]]
+    ) -> None:
+        self._recipe, self._run_dir = recipe, run_dir
+        self._stages = {
+            point: stage for points in done.values() for point, stage in points.items() if point.benchmark == name
+        }
+        self._points = {plan: Point.of(stage, verdicts_in(run_dir / stage)) for plan, stage in self._stages.items()}
+        self._students = {student.name: student.decodings[0] for student in students_of(recipe)}
+
+    def as_json(self) -> dict[str, Any]:
+        base, best = self._own(BASE, self._recipe.evaluate.base_decoding), self._best(BASE)
+        own = self._own(OWN, self._students[OWN])
+        return {
+            "notes": self._notes(),
+            "is_isolated": all(point.is_isolated for point in self._points.values()),
+            "points": [
+                {
+                    "stage": stage,
+                    "model": plan.model,
+                    "decoding": asdict(plan.decoding),
+                    **describe(self._points[plan], self._recipe.evaluate.pass_k),
+                }
+                for plan, stage in self._stages.items()
+            ],
+            "base": base and self._stages[base],
+            "student": own and self._stages[own],
+            "best_base": self._chosen(best, len(self._of(BASE))),
+            **self._comparison(own, base, best),
+            "others": {
+                name: {
+                    "stage": point and self._stages[point],
+                    "best": self._chosen(self._best(name), len(self._of(name))),
+                    **self._comparison(point, base, best),
+                }
+                for name, decoding in self._students.items()
+                if name != OWN and self._of(name)
+                for point in [self._own(name, decoding)]
+            },
+        }
+
+    def _comparison(self, plan: PointPlan | None, base: PointPlan | None, best: PointPlan | None) -> dict[str, Any]:
+        """A student's own point against the base's own and the base's best."""
+        pass_k, points = self._recipe.evaluate.pass_k, self._points
+        return {
+            "difference": compare(points[base], points[plan], pass_k) if base and plan else None,
+            "difference_to_best_base": compare(points[best], points[plan], pass_k) if best and plan else None,
+            "matched_budgets": compare_at_budgets(points[base], points[plan], pass_k) if base and plan else None,
+        }
+
+    def _of(self, model: str) -> list[PointPlan]:
+        return [plan for plan in self._points if plan.model == model]
+
+    def _own(self, model: str, decoding: Decoding) -> PointPlan | None:
+        return next((plan for plan in self._of(model) if plan.decoding == decoding), None)
+
+    def _best(self, model: str) -> PointPlan | None:
+        k = self._recipe.evaluate.pass_k[0]
+        return max(self._of(model), key=lambda plan: _score(self._points[plan], k), default=None)
+
+    def _chosen(self, best: PointPlan | None, num_points: int) -> dict[str, Any] | None:
+        """None where there was nothing to choose from."""
+        if best is None or num_points < 2:
+            return None
+        k = self._recipe.evaluate.pass_k[0]
+        return {"stage": self._stages[best], "by": f"pass@{k}", "warning": CHOSEN_ON_THESE}
+
+    def _notes(self) -> list[str]:
+        notes: list[str] = []
+        for stage in self._stages.values():
+            summary = json.loads((self._run_dir / stage / SUMMARY_FILE).read_text(encoding="utf-8"))
+            notes += [note for note in summary["notes"] if note not in notes]
+        return notes
 
 
 def report_of_file(
@@ -85,13 +136,10 @@ def report_of_file(
                 "difference": None,
                 "difference_to_best_base": None,
                 "matched_budgets": None,
+                "others": {},
             }
         },
     }
-
-
-def _is_own(recipe: Recipe, plan: PointPlan, role: str) -> bool:
-    return plan.role == role and plan.decoding == recipe.evaluate.base_decoding
 
 
 def _score(point: Point, k: int) -> float:

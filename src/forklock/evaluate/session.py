@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 
@@ -25,6 +25,12 @@ class Session(AbstractContextManager["Session"]):
         self._engine: tuple[ModelConfig, int, Engine] | None = None
         self._sandbox_stack = ExitStack()
         self._sandbox: Sandbox | None = None
+
+    def check(self, names: Iterable[BenchmarkName]) -> None:
+        """Find out before hours of work what would stop their evaluation: missing data, or no isolation here."""
+        for name in names:
+            self.problems(name)
+            self.sandbox(name)
 
     def problems(self, name: BenchmarkName) -> Loaded:
         settings = self._recipe.evaluate

@@ -20,16 +20,17 @@ SUMMARY_FILE = "summary.json"
 
 
 def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir) -> None:
+    """`recipe.model` is the model of this point."""
     loaded = session.problems(point.benchmark)
     sandbox = session.sandbox(point.benchmark)  # before anything is drawn: what can't be graded is not
     drawing = Drawing(
-        model=point.model(recipe, stage_dir),
+        model=recipe.model,
         engine=recipe.engine,
         decoding=point.decoding,
         max_sequence_tokens=recipe.evaluate.max_sequence_tokens,
         num_samples_per_prompt=recipe.evaluate.num_samples_per_problem,
         seed_parts=(recipe.seed, "evaluate", point.benchmark),
-        title=f"{point.role}, {point.benchmark}, {point.decoding}",
+        title=f"{point.model}, {point.benchmark}, {point.decoding}",
         template=recipe.prompts.template,
     )
     prompts = [problem.prompt for problem in loaded.problems]
@@ -43,7 +44,7 @@ def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir)
     grade_into(stage_dir, answers, Grading(point.benchmark, problems, sandbox, total))
     if not stage_dir.is_done(SUMMARY_FILE):
         summary = {
-            "model": point.role,
+            "model": point.model,
             "benchmark": point.benchmark,
             "decoding": asdict(point.decoding),
             "num_problems": len(problems),

@@ -34,9 +34,12 @@ def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Itera
             table.add_column(f"pass@{k}\n{group} ({num_problems:,})", justify="right")
     for label, point in _rows(benchmark, points):
         table.add_row(label, *(_estimate(point["pass_at_k"][g][f"pass@{k}"]) for k in pass_k for g in groups))
-    for label, key in (("difference", "difference"), ("to the best base", "difference_to_best_base")):
-        if (found := benchmark[key]) is not None and (key == "difference" or benchmark["best_base"]):
-            table.add_row(label, *(_difference(found[g][f"pass@{k}"]) for k in pass_k for g in groups))
+    for student, comparison in {"": benchmark, **benchmark["others"]}.items():
+        prefix = f"{student}: " if student else ""
+        for label, key in (("difference", "difference"), ("to the best base", "difference_to_best_base")):
+            if (found := comparison[key]) is not None and (key == "difference" or benchmark["best_base"]):
+                cells = (_difference(found[g][f"pass@{k}"]) for k in pass_k for g in groups)
+                table.add_row(f"{prefix}{label}", *cells)
     yield table
     for label, point in _rows(benchmark, points):
         yield Text.from_markup(f"[dim]{label.splitlines()[0]}: {escape(_shares(point))}[/]")
@@ -52,9 +55,13 @@ def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Itera
 
 def _rows(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     best = benchmark["best_base"]
-    named = {benchmark["base"]: "base", benchmark["student"]: "+SSD", best and best["stage"]: "best base"}
-    shown = [stage for stage in (benchmark["base"], best and best["stage"], benchmark["student"]) if stage]
-    for stage in dict.fromkeys(shown) or points:
+    named = {benchmark["student"]: "+SSD"}
+    named |= {student["stage"]: f"+SSD {name}" for name, student in benchmark["others"].items()}
+    named = {benchmark["base"]: "base", best and best["stage"]: "best base", **named}
+    if best and best["stage"] == benchmark["base"]:
+        named[benchmark["base"]] = "base, also the best"
+    shown = [stage for stage in named if stage]
+    for stage in shown or points:
         point = points[stage]
         decoding = point["decoding"]
         setting = f"\n{_setting(decoding)}" if decoding else ""

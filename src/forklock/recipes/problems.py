@@ -117,11 +117,11 @@ def fields_of(table: Any) -> dict[str, Any]:
 
 
 def table_in(annotation: Any) -> Any:
-    """The section inside an annotation such as `LoraConfig | None` or `tuple[TruncationConfig, ...]`."""
+    """The section inside an annotation such as `LoraConfig | None`, `tuple[X, ...]` or `dict[str, X]`."""
     if isinstance(annotation, type) and not typing.get_origin(annotation):
         is_section = issubclass(annotation, BaseModel) or is_pydantic_dataclass(annotation)
         return annotation if is_section else None
-    if typing.get_origin(annotation) in (tuple, typing.Union, UnionType, typing.Annotated):
+    if typing.get_origin(annotation) in (tuple, dict, typing.Union, UnionType, typing.Annotated):
         return next(filter(None, map(table_in, typing.get_args(annotation))), None)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,8 @@ def rows(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[KeyRef
         inner = table_in(info.annotation)
         is_one_table = inner is not None and not _type_text(info.annotation).startswith("list")
         if is_one_table and isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from rows(inner, f"{prefix}{name}.")
+            is_by_name = typing.get_origin(info.annotation) is dict
+            yield from rows(inner, f"{prefix}{name}.{'NAME.' if is_by_name else ''}")
             continue
         meaning = " ".join((info.description or "").split())
         yield KeyReference(prefix + name, _type_text(info.annotation), _default_text(info.get_default()), meaning)
@@ -54,7 +56,7 @@ def _type_text(annotation: Any) -> str:
     text = re.sub(r"Union\[(.*)\]", lambda match: match[1].replace(", ", " | "), text)
     for table in (Decoding, TruncationConfig):
         text = text.replace(table.__name__, "{ " + ", ".join(fields_of(table)) + " }")
-    return re.sub(r"dict\[.*\]", "table of benchmark = path", text)
+    return re.sub(r"dict\[.*\]", "table of benchmark = text", text)
 
 
 def _default_text(default: Any) -> str:

@@ -55,11 +55,11 @@ def run_stages(run: Run, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
     results: dict[str, StageResult] = {}
     hashes = InputHashes(run.path)
     for stage in stages:
-        for name in stage.reads:
+        for name in stage.reads.values():
             if name not in results:
                 results[name] = StageResult(name, "skipped", run.path / name, _require(run.path, stage, name))
         run.lock.describe(stage.name)
-        digests = {name: results[name].manifest.digest for name in stage.reads}
+        digests = {alias: results[name].manifest.digest for alias, name in stage.reads.items()}
         before = {name: stamps(path) for name, path in stage.inputs.items()}
         plan = make_plan(stage, hashes, digests)
         hashes.save()
@@ -89,7 +89,7 @@ def check_order(stages: Sequence[Stage]) -> None:
             raise StageError(f"stage {stage.name}: is given twice")
         if (family := stage.name.partition("/")[0]) != stage.name and family in names:
             raise StageError(f"stage {stage.name}: {family} is a stage itself, so that its folder can't hold others")
-        for name in stage.reads:
+        for name in stage.reads.values():
             if name in names[index:]:
                 raise StageError(f"stage {stage.name}: reads {name}, which does not come before it")
 
@@ -208,7 +208,7 @@ def _work(run: Run, stage: Stage, plan: StagePlan, work: Work | None) -> Manifes
         "stage_started", stage.name, fingerprint=plan.fingerprint, num_done=len(present), removed=list(removed)
     )
     with closing(open_journal(folder)) as journal:
-        sources = Sources(stage.name, stage.inputs, {name: run.path / name for name in stage.reads})
+        sources = Sources(stage.name, stage.inputs, {alias: run.path / name for alias, name in stage.reads.items()})
         stage_dir = StageDir(folder, sources, journal, run.events, present)
         with storage_errors(folder):
             stage.body(stage_dir)

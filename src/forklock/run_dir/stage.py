@@ -46,7 +46,7 @@ class Stage:
     name: str
     body: Callable[["StageDir"], None]
     config: Mapping[str, object] = field(default_factory=dict)
-    reads: tuple[str, ...] = ()
+    reads: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Path] = field(default_factory=dict)
     version: int = 1
     derived: tuple[str, ...] = ()
@@ -90,12 +90,16 @@ class StageDir:
         return self._sources.inputs[name]
 
     def upstream(self, name: str) -> Path:
-        """The folder of an earlier, complete stage among those that the description says are read."""
+        """The folder of the earlier, complete stage that the description reads under this name."""
         return self._sources.upstream[name]
 
     def note(self, event: str, **details: JsonValue) -> None:
         """Add a line to the run's events.jsonl."""
         self._events.add(event, self._sources.stage, **details)
+
+    def reads(self, name: str) -> bool:
+        """Whether the description reads a stage under this name."""
+        return name in self._sources.upstream
 
     @property
     def done(self) -> Mapping[str, Output]:

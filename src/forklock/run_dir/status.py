@@ -151,7 +151,7 @@ def _look(view: _View, stage: Stage) -> StageStatus:
 def _expect(view: _View, stage: Stage, work: Work | None) -> tuple[StagePlan | None, list[str]]:
     """The plan that a run would follow now, where it can be known, and why `work` was not done under it."""
     reasons = []
-    for name in stage.reads:
+    for name in stage.reads.values():
         if name not in view.states:
             other = read_work(view.run_dir / name)
             view.states[name] = "not started" if other is None else "done" if other.complete else "partial"
@@ -160,14 +160,14 @@ def _expect(view: _View, stage: Stage, work: Work | None) -> tuple[StagePlan | N
         if name not in view.digests and work is not None:
             reasons.append(f"upstream {name} is {view.states[name]}")
     old_upstream = {} if work is None else work.plan.upstream
-    upstream = {name: view.digests.get(name, old_upstream.get(name, "")) for name in stage.reads}
+    upstream = {alias: view.digests.get(name, old_upstream.get(alias, "")) for alias, name in stage.reads.items()}
     try:
         plan = make_plan(stage, view.hashes, upstream)
     except SourceError as error:
         return None, [*reasons, str(error)]
     if work is not None:
         reasons += differences(work.plan, plan)
-    return (plan if all(name in view.digests for name in stage.reads) else None), reasons
+    return (plan if all(name in view.digests for name in stage.reads.values()) else None), reasons
 
 
 def present_outputs(folder: Path, work: Work) -> dict[str, Output]:

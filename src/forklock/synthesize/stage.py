@@ -7,7 +7,7 @@ from functools import partial
 
 from forklock.config import Recipe
 from forklock.engines import open_engine
-from forklock.model_path import local_folder
+from forklock.model_path import identity
 from forklock.prompts import read_prompts
 from forklock.prompts.stage import PROMPTS_FILE
 from forklock.run_dir import StageDir
@@ -42,12 +42,11 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
         stage_dir.write_text(SUMMARY_FILE, json.dumps(summary.as_json(), indent=1) + "\n")
 
 
-def stage_config(recipe: Recipe) -> dict[str, object]:
+def stage_config(recipe: Recipe, *, is_model_made_by_run: bool = False) -> dict[str, object]:
     """What decides the samples: not how many are drawn at once, how they are cut into shards, or which of them
-    training takes. A local model counts by its content, not by its path."""
-    is_local = local_folder(recipe.model.path) is not None
+    training takes."""
     return {
-        "model": recipe.model.model_dump(mode="json", exclude={"path"} if is_local else set()),
+        "model": identity(recipe.model, is_made_by_run=is_model_made_by_run),
         "engine": recipe.engine.model_dump(mode="json", include={"kind", "strict"}),
         "synthesize": recipe.synthesize.model_dump(mode="json", exclude={"samples_per_shard", "drop_degenerate"}),
         "seed": recipe.seed,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock.config import Recipe
-from forklock.model_path import local_folder
+from forklock.model_path import identity
 from forklock.packages import packages_of
 from forklock.run_dir import StageDir
 from forklock.train.errors import TrainingError
@@ -60,12 +60,11 @@ def _publish_all(ready: Path, publish: Callable[[Path], None]) -> None:
         publish(folder)
 
 
-def stage_config(recipe: Recipe) -> dict[str, object]:
+def stage_config(recipe: Recipe, *, is_model_made_by_run: bool = False) -> dict[str, object]:
     """What decides the weights: not how a step is cut into forward passes, nor over how many devices."""
     how = {"tokens_per_device", "num_processes", "gradient_checkpointing", "sharding", "trackers"}
-    is_local = local_folder(recipe.model.path) is not None  # then it counts by its content
     return {
-        "model": recipe.model.model_dump(mode="json", exclude={"path"} if is_local else set()),
+        "model": identity(recipe.model, is_made_by_run=is_model_made_by_run),
         "train": recipe.train.model_dump(mode="json", exclude=how),
         "drop_degenerate": recipe.synthesize.drop_degenerate,
         "student_decoding": asdict(recipe.evaluate.student_decoding),
@@ -80,8 +79,6 @@ def _refuse_unbuilt(recipe: Recipe) -> None:
         raise TrainingError(
             "starting under torchrun or accelerate launch is not built yet; run forklock by itself, with --processes N"
         )
-    if recipe.rounds > 1:
-        raise TrainingError("rounds above 1 are not built yet; use rounds = 1")
 
 
 def _curve_csv(outcome: Outcome) -> str:

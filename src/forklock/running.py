@@ -1,0 +1,105 @@
+"""Takes the stages of a recipe through in a run folder, as far as a command asks for, and reads the folder back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from forklock import hub_commits, recipes
+from forklock.config import Recipe
+from forklock.evaluate import Session
+from forklock.evaluate.points import FAMILY
+from forklock.model_path import check_model_path
+from forklock.run_dir import (
+    NotARunFolderError,
+    Repair,
+    Run,
+    RunStatus,
+    Stage,
+    open_run,
+    repair_run,
+    run_stages,
+    write_text,
+)
+from forklock.run_dir import read_status as read_run_status
+from forklock.stages import Plan, plan_stages
+from forklock.students import BASE, OWN, students_of
+
+RECIPE_FILE = "recipe.toml"
+
+
+def run_until(recipe: Recipe, run_dir: Path, last: Literal["prompts", "synthesize", "train"]) -> dict[str, Any]:
+    """Bring the recipe's own student as far as `last`; gives that stage's `summary.json`."""
+    with _opened(recipe, run_dir) as (run, pinned):
+        plan = plan_stages(pinned, students_of(pinned)[:1])
+        name = {"prompts": "prompts", "synthesize": plan.syntheses[OWN], "train": plan.trainings[OWN]}[last]
+        results = run_stages(run, plan.closure([name]))
+    summary: dict[str, Any] = json.loads((results[-1].path / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def run_evaluation(
+    recipe: Recipe, run_dir: Path, only: Literal["base", "student"] | None = None, *, allow_unsafe: bool = False
+) -> None:
+    """Bring every point to completion: what the students' need first, then the frozen model's, then those."""
+    with (
+        _opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
+        Session(pinned, allow_unsafe=allow_unsafe) as session,
+    ):
+        plan = plan_stages(pinned, students_of(pinned), session)
+        of_base = list(plan.points[BASE].values())
+        of_students = [name for model, points in plan.points.items() if model != BASE for name in points.values()]
+        _run_each(
+            run, plan.closure({"base": of_base, "student": of_students, None: of_base + of_students}[only]), session
+        )
+
+
+def _run_each(run: Run, stages: Sequence[Stage], session: Session) -> None:
+    for stage in stages:
+        if not stage.name.startswith(f"{FAMILY}/"):
+            session.release()
+        run_stages(run, [stage])
+
+
+def read_status(run_dir: Path) -> RunStatus:
+    """Each stage held against the recipe that the folder keeps."""
+    return read_run_status(run_dir, _stages_of_folder(run_dir))
+
+
+def repair(run_dir: Path) -> tuple[Repair, ...]:
+    """Set damaged outputs aside, so that the next call makes just those again."""
+    stages = _stages_of_folder(run_dir)
+    with open_run(run_dir) as run:
+        return repair_run(run, stages)
+
+
+def recipe_of(run_dir: Path) -> Recipe:
+    """The recipe that a run folder keeps, every default spelled out."""
+    recipe_path = run_dir / RECIPE_FILE
+    if not run_dir.is_dir():
+        raise NotARunFolderError(f"{run_dir}: there is no such folder")
+    if not recipe_path.is_file():
+        raise NotARunFolderError(f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder")
+    return recipes.load([str(recipe_path.absolute())])
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """All that a recipe asks for."""
+    return plan_stages(recipe, students_of(recipe))
+
+
+def _stages_of_folder(run_dir: Path) -> list[Stage]:
+    return list(plan_of(recipe_of(run_dir)).stages.values())
+
+
+@contextmanager
+def _opened(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Iterator[tuple[Run, Recipe]]:
+    """The folder, held, with the recipe in it; and the recipe with what comes from the hub held to commits."""
+    check_model_path(recipe.model.path)
+    with open_run(run_dir) as run:
+        pinned = hub_commits.pin(recipe, run.path, with_benchmarks=with_benchmarks)
+        write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
+        yield run, pinned

@@ -1,0 +1,98 @@
+"""The models that a recipe trains: its own, those that it names besides, and those of a sweep's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from forklock.config import Recipe, StudentConfig, SweepConfig, TruncationConfig
+from forklock.decoding import Decoding
+
+BASE = "base"
+"""Stands for the frozen model where a student's name would stand."""
+OWN = "student"
+"""The model that the recipe describes by itself."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """One trained model. Which stages it shares with others follows from their configurations alone."""
+
+    name: str
+    recipe: Recipe
+    """As if this model were its only one."""
+    decodings: tuple[Decoding, ...]
+    """How it is evaluated, its own decoding first."""
+
+
+def students_of(recipe: Recipe) -> list[Student]:
+    """The recipe's own model, then those of its `students` table."""
+    named = [(name, _changed(recipe, student)) for name, student in recipe.students.items()]
+    return [_with_its_decodings(name, changed) for name, changed in [(OWN, recipe), *named]]
+
+
+def sweep_students(recipe: Recipe, sweep: SweepConfig) -> list[Student]:
+    """A model for each training decoding, target and seed of the grid, each evaluated all over its decodings."""
+    own = recipe.synthesize.decoding
+    truncations = sweep.train_truncations or (TruncationConfig(top_k=own.top_k, top_p=own.top_p),)
+    students = []
+    for temperature, truncation, target, seed in product(
+        sweep.train_temperatures or (own.temperature,),
+        truncations,
+        sweep.targets or (recipe.train.target,),
+        sweep.seeds or (recipe.seed,),
+    ):
+        decoding = Decoding(temperature, truncation.top_k, truncation.top_p)
+        name = slug(decoding)
+        name += f"-{target}" if len(sweep.targets) > 1 else ""
+        name += f"-seed{seed}" if len(sweep.seeds) > 1 else ""
+        changed = _changed(recipe, StudentConfig(train_decoding=decoding, target=target, seed=seed))
+        students.append(Student(name, changed, tuple(eval_grid(recipe, sweep))))
+    return students
+
+
+def eval_grid(recipe: Recipe, sweep: SweepConfig) -> list[Decoding]:
+    own = recipe.evaluate.student_decoding
+    truncations = sweep.eval_truncations or (TruncationConfig(top_k=own.top_k, top_p=own.top_p),)
+    temperatures = sweep.eval_temperatures or (own.temperature,)
+    return [Decoding(temperature, cut.top_k, cut.top_p) for cut in truncations for temperature in temperatures]
+
+
+def base_decodings(recipe: Recipe) -> list[Decoding]:
+    """The frozen model's own decoding, its temperatures, and its grid."""
+    settings = recipe.evaluate
+    found = [settings.base_decoding, *_at(settings.base_temperatures, settings.base_decoding)]
+    if (grid := settings.base_grid) is not None:
+        found += [Decoding(t, cut.top_k, cut.top_p) for cut in grid.truncations for t in grid.temperatures]
+    return list(dict.fromkeys(found))
+
+
+def slug(decoding: Decoding) -> str:
+    """For names of folders."""
+    temperature, top_p = (repr(float(value)).removesuffix(".0") for value in (decoding.temperature, decoding.top_p))
+    return f"t{temperature}-k{decoding.top_k}-p{top_p}"
+
+
+def _changed(recipe: Recipe, student: StudentConfig) -> Recipe:
+    changes: dict[str, object] = {}
+    if student.train_decoding is not None:
+        changes["synthesize"] = recipe.synthesize.model_copy(update={"decoding": student.train_decoding})
+    if student.target is not None:
+        changes["train"] = recipe.train.model_copy(update={"target": student.target})
+    if student.eval_decoding is not None:
+        changes["evaluate"] = recipe.evaluate.model_copy(update={"student_decoding": student.eval_decoding})
+    if student.seed is not None:
+        changes["seed"] = student.seed
+    if student.rounds is not None:
+        changes["rounds"] = student.rounds
+    return recipe.model_copy(update=changes)
+
+
+def _with_its_decodings(name: str, recipe: Recipe) -> Student:
+    own = recipe.evaluate.student_decoding
+    decodings = dict.fromkeys([own, *_at(recipe.evaluate.student_temperatures, own)])
+    return Student(name, recipe, tuple(decodings))
+
+
+def _at(temperatures: tuple[float, ...], decoding: Decoding) -> list[Decoding]:
+    return [Decoding(temperature, decoding.top_k, decoding.top_p) for temperature in temperatures]
