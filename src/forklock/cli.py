@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forklock import __version__
+from forklock import train as train_stage
 from forklock.errors import ForklockError
+from forklock.train import launch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +59,8 @@ def main() -> None:
             _say_interrupted()
         raise
     except ForklockError as error:
+        if not launch.is_spokesman(error):
+            sys.exit(error.exit_code)
         if "--json" in sys.argv:
             print(json.dumps({"error": str(error)}))  # noqa: T201
         _console(stderr=True).print(f"[bold red]error[/] {_escape(str(error))}", soft_wrap=True, highlight=False)
@@ -67,6 +71,8 @@ def main() -> None:
 
 
 def _say_interrupted() -> None:
+    if not launch.is_spokesman(None):
+        return
     _console(stderr=True).print("stopped; what was finished is kept, and the same command goes on from there")
 
 
@@ -152,13 +158,20 @@ def train(
     processes: Annotated[int | None, typer.Option(help="Processes (devices) on this machine.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune the model on its own samples (drawn first where they are missing); goes on where it was killed."""
+    """Fine-tune the model on its own samples (drawn first where they are missing); goes on where it was killed.
+
+    Starts its processes by itself, or is started by torchrun or accelerate launch, samples already drawn.
+    """
+    if launch.rank() > 0:
+        train_stage.follow()
+        return
     from forklock import recipes, running
 
     on_processes = [] if processes is None else [f"train.num_processes={processes}"]
     composed = recipes.load(recipe, [*(overrides or []), *on_processes])
     folder = run_dir or Path("runs") / composed.name
-    summary = running.run_until(composed, folder, "train")
+    with launch.leading():
+        summary = running.run_until(composed, folder, "train")
     if as_json:
         _print_json({"run_dir": str(folder), **summary})
         return

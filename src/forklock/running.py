@@ -27,6 +27,8 @@ from forklock.run_dir import (
 from forklock.run_dir import read_status as read_run_status
 from forklock.stages import Plan, plan_stages
 from forklock.students import BASE, OWN, students_of
+from forklock.train import TrainingError
+from forklock.train.launch import is_launched
 
 RECIPE_FILE = "recipe.toml"
 
@@ -36,7 +38,10 @@ def run_until(recipe: Recipe, run_dir: Path, last: Literal["prompts", "synthesiz
     with _opened(recipe, run_dir) as (run, pinned):
         plan = plan_stages(pinned, students_of(pinned)[:1])
         name = {"prompts": "prompts", "synthesize": plan.syntheses[OWN], "train": plan.trainings[OWN]}[last]
-        results = run_stages(run, plan.closure([name]))
+        stages = plan.closure([name])
+        if is_launched():
+            _refuse_missing(run.path, stages[:-1])
+        results = run_stages(run, stages)
     summary: dict[str, Any] = json.loads((results[-1].path / "summary.json").read_text(encoding="utf-8"))
     return summary
 
@@ -62,6 +67,17 @@ def _run_each(run: Run, stages: Sequence[Stage], session: Session) -> None:
         if not stage.name.startswith(f"{FAMILY}/"):
             session.release()
         run_stages(run, [stage])
+
+
+def _refuse_missing(run_dir: Path, stages: Sequence[Stage]) -> None:
+    """Under a launcher: a device each would wait while one of them samples, and engines start processes themselves."""
+    states = {stage.stage: stage.state for stage in read_run_status(run_dir, stages).stages}
+    missing = [stage.name for stage in stages if states[stage.name] != "done"]
+    if missing:
+        raise TrainingError(
+            f"{run_dir}: {' and '.join(missing)} must be done before a launcher starts the training; "
+            "run `forklock synthesize` with the same recipe first, by itself"
+        )
 
 
 def read_status(run_dir: Path) -> RunStatus:

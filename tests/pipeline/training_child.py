@@ -1,4 +1,4 @@
-"""One training in a process of its own, which may be made to die at a chosen place."""
+"""One training in a process of its own, or one of two as a launcher starts them; it may be made to die at a place."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from typing import Any
 import torch
 from train_cases import make_recipe, make_sample, run_training
 
-from forklock.train import loop, worker
+from forklock.train import follow, launch, loop, worker
 
 SAMPLES = [make_sample(number) for number in range(30)]
 
 
 def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_as_rank(rank: int, port: int, model: str, run_dir: str, settings: dict[str, Any], *fault: Any) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    train(model, run_dir, settings, *fault)
 
 
 def train(model: str, run_dir: str, settings: dict[str, Any], fault: str = "none", at: int = 0) -> None:
@@ -45,4 +51,8 @@ def train(model: str, run_dir: str, settings: dict[str, Any], fault: str = "none
     elif what == "card":  # weights are written, the folder is not finished
         worker.write_card = dying(worker.write_card, after=when == "after")
     recipe = make_recipe(model, record_target=settings.get("target") == "soft", **settings)
-    run_training(recipe, Path(run_dir), SAMPLES)
+    if launch.rank() > 0:
+        follow()
+        return
+    with launch.leading():
+        run_training(recipe, Path(run_dir), SAMPLES)

@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from torch.distributed.fsdp import FSDPModule
 from transformers import get_scheduler
 
 from forklock.config import Recipe, TrainConfig
@@ -29,9 +30,10 @@ from forklock.seeds import derive_seed
 from forklock.train import stop_health
 from forklock.train.batches import MicroBatch, Schedule, collate, split
 from forklock.train.data import TrainingData
+from forklock.train.devices import whole, wrap
 from forklock.train.errors import TrainingError
 from forklock.train.objective import Objective
-from forklock.train.state import STATE_FILE, CurvePoint, load_state, num_state_bytes, save_state
+from forklock.train.state import CurvePoint, load_state, num_state_bytes, save_state
 from forklock.train.stop_health import StopHealth
 
 FINAL = "model"
@@ -39,7 +41,7 @@ FINAL = "model"
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a process needs; `write` makes a complete model folder named after the checkpoint."""
+    """Everything a process needs."""
 
     recipe: Recipe
     data: TrainingData
@@ -48,7 +50,7 @@ class Job:
     model_bytes: int
     """Of one checkpoint's weights."""
     write: Callable[[str, int, int, Objective], None]
-    """Makes a complete model folder: its name, the step, the number of steps, the model."""
+    """Makes a complete model folder: its name, the step, the number of steps, the model. Every process calls it."""
     has: Callable[[str], bool]
     """Whether a checkpoint of that name is finished already."""
 
@@ -64,20 +66,12 @@ def checkpoint_name(step: int) -> str:
     return f"checkpoint-{step:06d}"
 
 
-def train(job: Job, objective: Objective) -> Outcome:
-    """Train to the last step, from the state in scratch if there is one. Every process calls this with the same job."""
+def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
+    """Train to the last step, from the state in scratch if there is one. Every process calls this with the same job;
+    `objective` is on its device."""
     settings = job.recipe.train
-    AcceleratorState._reset_state()  # a process may train twice, in other precisions (Trainer does the same)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="bf16" if settings.dtype == "bfloat16" else "no",
-        log_with=_trackers(settings) or None,
-        project_dir=job.scratch.parent.parent,
-    )
-    objective.to(accelerator.device)
     measured_on, watched = stop_health.choose(job.data)
-    with accelerator.autocast():
-        base = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings)
+    base = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings, accelerator)
 
     schedule = Schedule(settings, len(job.data.sequences), job.recipe.seed)
     if settings.warmup_steps >= schedule.num_steps:
@@ -85,31 +79,45 @@ def train(job: Job, objective: Objective) -> Outcome:
             f"train.warmup_steps = {settings.warmup_steps} leaves none of the {schedule.num_steps} steps for the cosine"
         )
     optimizer = make_optimizer(objective, settings)
-    curve = load_state(job.scratch / STATE_FILE, objective, optimizer)
+    curve = load_state(job.scratch, objective, optimizer)
     num_resumed = len(curve)
     rates = _learning_rates(settings, schedule.num_steps)
-    stepper = _Stepper(job, accelerator, accelerator.prepare_model(objective), objective, optimizer)
+    stepper = _Stepper(job, accelerator, wrap(objective, accelerator), optimizer)
     if settings.trackers:
-        accelerator.init_trackers(job.recipe.name, config=settings.model_dump(mode="json"))
-    with progress_bar("train", schedule.num_steps, num_resumed) as advance:
+        values = settings.model_dump(mode="json").items()
+        plain = {name: value for name, value in values if isinstance(value, bool | int | float | str)}
+        accelerator.init_trackers(job.recipe.name, config=plain)
+    with _progress(accelerator, schedule.num_steps, num_resumed) as advance:
         for step in range(num_resumed, schedule.num_steps):
             point = stepper.take(step, schedule.samples_of(step), rates[step])
             curve.append(point)
             advance(1, f"loss {point.loss:.4f}")
             if settings.trackers:
-                accelerator.log({"loss": point.loss, "learning_rate": point.learning_rate}, step=point.step)
+                values_of_step = {
+                    "loss": point.loss,
+                    "learning_rate": point.learning_rate,
+                    "grad_norm": point.grad_norm,
+                }
+                accelerator.log(values_of_step, step=point.step)
             every = settings.checkpoint_every_steps
             if every is not None and point.step % every == 0 and point.step < schedule.num_steps:
-                _checkpoint(job, schedule.num_steps, accelerator, objective, optimizer, curve)
-    with accelerator.autocast():
-        trained = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings)
-    if accelerator.is_main_process and not job.has(FINAL):
+                _checkpoint(job, schedule.num_steps, objective, optimizer, curve)
+    trained = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings, accelerator)
+    if not job.has(FINAL):
         _require_space(job.scratch, job.model_bytes, FINAL)
         job.write(FINAL, schedule.num_steps, schedule.num_steps, objective)
     if settings.trackers:
         accelerator.end_training()
     health = StopHealth(measured_on, len(watched), base, trained)
     return Outcome(curve, health, num_resumed)
+
+
+def _progress(
+    accelerator: Accelerator, num_steps: int, num_done: int
+) -> AbstractContextManager[Callable[[int, str], None]]:
+    if accelerator.is_main_process:
+        return progress_bar("train", num_steps, num_done)
+    return nullcontext(lambda steps, note: None)
 
 
 @dataclass
@@ -119,8 +127,7 @@ class _Stepper:
     job: Job
     accelerator: Accelerator
     wrapped: torch.nn.Module
-    """What forward and backward go through: DDP and autocast around `objective`."""
-    objective: Objective
+    """What forward and backward go through: DDP around the objective, or the sharded objective itself."""
     optimizer: torch.optim.Optimizer
 
     def take(self, step: int, samples: list[int], learning_rate: float) -> CurvePoint:
@@ -131,34 +138,41 @@ class _Stepper:
         torch.manual_seed(derive_seed(self.job.recipe.seed, "step", step, rank))  # dropout, if there is any
         losses = []
         for one in share:
-            scale = 0.0 if one.is_idle else num_processes / num_tokens  # DDP takes the processes' mean
+            scale = 0.0 if one.is_idle else num_processes / num_tokens  # gradients become the processes' mean
             is_last = one is share[-1]
-            with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
+            with nullcontext() if is_last else self._unsynchronised():
                 chosen = [sequences[sample] for sample in one.samples]
                 batch = collate(chosen, packed=settings.layout == "packed").to(self.accelerator.device)
-                loss = self.wrapped(batch, scale)
+                with self.accelerator.autocast():
+                    loss = self.wrapped(batch, scale)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         means: Any = self.accelerator.gather(torch.stack(losses))
         mean = float(means.sum()) / num_processes
-        weights = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        norm: Any = torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
-        if not (math.isfinite(mean) and math.isfinite(float(norm))):
+        weights = [weight for weight in self.wrapped.parameters() if weight.requires_grad]
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)))
+        if not (math.isfinite(mean) and math.isfinite(norm)):
             self._stop(step, share, losses, samples)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return CurvePoint(step + 1, mean, learning_rate, float(norm), num_tokens)
+        return CurvePoint(step + 1, mean, learning_rate, norm, num_tokens)
+
+    def _unsynchronised(self) -> Any:
+        """Gradients are summed over processes with the last pass; sharded ones with each, or every device would hold
+        those of the whole model."""
+        return nullcontext() if isinstance(self.wrapped, FSDPModule) else self.accelerator.no_sync(self.wrapped)
 
     def _stop(self, step: int, share: list[MicroBatch], losses: list[torch.Tensor], samples: list[int]) -> None:
         """Before the optimizer has seen the step: the last checkpoint and state stay good."""
-        guilty = [
+        mine = [
             sample
             for one, loss in zip(share, losses, strict=True)
             if not torch.isfinite(loss)
             for sample in one.samples
         ]
+        guilty = sorted(gather_object(mine))
         names = [
             f"{prompt_id} ({index})"
             for prompt_id, index in (self.job.data.sequences[one].key for one in guilty or samples)
@@ -212,22 +226,15 @@ def _learning_rates(settings: TrainConfig, num_steps: int) -> list[float]:
 
 
 def _checkpoint(
-    job: Job,
-    num_steps: int,
-    accelerator: Accelerator,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    curve: list[CurvePoint],
+    job: Job, num_steps: int, objective: Objective, optimizer: torch.optim.Optimizer, curve: list[CurvePoint]
 ) -> None:
     """The model first, then the state: a kill between them takes the steps again and finds the model there."""
-    if accelerator.is_main_process:
-        step = curve[-1].step
-        name = checkpoint_name(step)
-        _require_space(job.scratch, job.model_bytes + num_state_bytes(objective), name)
-        if not job.has(name):
-            job.write(name, step, num_steps, objective)
-        save_state(job.scratch / STATE_FILE, objective, optimizer, curve)
-    accelerator.wait_for_everyone()
+    step = curve[-1].step
+    name = checkpoint_name(step)
+    _require_space(job.scratch, job.model_bytes + num_state_bytes(objective), name)
+    if not job.has(name):
+        job.write(name, step, num_steps, objective)
+    save_state(job.scratch, objective, optimizer, curve)
 
 
 def _require_space(folder: Path, num_bytes: int, name: str) -> None:
@@ -238,14 +245,3 @@ def _require_space(folder: Path, num_bytes: int, name: str) -> None:
             f"free on the file system of {folder.parent}. Nothing was written; earlier checkpoints are safe. Free "
             "space there and run the same command again to go on"
         )
-
-
-def _trackers(settings: TrainConfig) -> list[str]:
-    from accelerate.tracking import get_available_trackers
-
-    missing = set(settings.trackers) - {str(tracker.value) for tracker in get_available_trackers()}
-    if missing:
-        raise TrainingError(
-            f"train.trackers: {', '.join(sorted(missing))} cannot be imported: pip install {' '.join(sorted(missing))}"
-        )
-    return list(settings.trackers)

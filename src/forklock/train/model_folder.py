@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.distributed
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from forklock import __version__
 from forklock.config import Recipe
 from forklock.decoding import Decoding
 from forklock.train.data import Counts
+from forklock.train.devices import whole
 from forklock.train.objective import Objective
 
 
-def write_model(
-    folder: Path, objective: Objective, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, saved_type: torch.dtype
-) -> None:
-    """Weights in the type the base was loaded in, tokenizer with its chat template, and generation config.
+def gather_weights(objective: Objective, recipe: Recipe, saved_type: torch.dtype) -> dict[str, torch.Tensor]:
+    """What a checkpoint holds, on the host of the main process, in the type it is saved in; empty elsewhere.
 
-    With `lora.merge_on_save = false` the weights are the adapter's alone, as peft writes them, in float32.
+    Every process calls this: where the model is sharded, its weights are gathered one by one. With
+    `lora.merge_on_save = false` they are the adapters' alone, in float32.
     """
-    causal = objective.causal
-    lora = recipe.train.lora
-    if lora is not None and not lora.merge_on_save:
-        adapters: Any = objective.model
-        adapters.save_pretrained(folder)
+    if _keeps_adapter(recipe):
+        named = {name: weight for name, weight in objective.model.named_parameters() if weight.requires_grad}
+        return _on_host(named, torch.float32)
+    return _on_host(_named_as_base(objective.causal), saved_type)
+
+
+def write_model(
+    folder: Path,
+    objective: Objective,
+    weights: dict[str, torch.Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+    recipe: Recipe,
+) -> None:
+    """Weights, tokenizer with its chat template, and generation config."""
+    causal, model = objective.causal, cast("Any", objective.model)
+    if _keeps_adapter(recipe):
+        model.save_pretrained(folder, state_dict=weights)
         (folder / "README.md").unlink(missing_ok=True)  # peft's own; ours is written over it
     else:
-        causal.save_pretrained(folder, state_dict=_weights(causal, saved_type))
+        saved_type = next(weight.dtype for weight in weights.values() if weight.is_floating_point())
+        causal.save_pretrained(folder, state_dict=weights)  # which empties them
         config_path = folder / "config.json"
         config = json.loads(config_path.read_text(encoding="utf-8"))
         config["dtype"] = str(saved_type).removeprefix("torch.")  # transformers names the type in memory
@@ -50,35 +65,35 @@ def generation_config(base: GenerationConfig | None, decoding: Decoding) -> Gene
     return GenerationConfig(**kept, **sampling, do_sample=True)  # type: ignore[no-untyped-call]
 
 
-def _weights(causal: torch.nn.Module, saved_type: torch.dtype) -> dict[str, torch.Tensor]:
-    """Every tensor of the base's names, adapters added in. Tied ones stay tied; nothing in memory is changed."""
-    from_adapters = _merged(causal)
-    converted: dict[tuple[int, tuple[int, ...]], torch.Tensor] = {}
-    weights = {}
-    for name, tensor in causal.state_dict().items():
-        if ".lora_" in name:
-            continue
-        name = name.replace(".base_layer.", ".")
-        if name in from_adapters:
-            weights[name] = from_adapters[name].to("cpu", saved_type)
-            continue
-        key = (tensor.data_ptr(), tuple(tensor.shape))
-        if key not in converted:
-            wanted = saved_type if tensor.is_floating_point() else tensor.dtype
-            converted[key] = tensor.to("cpu", wanted)
-        weights[name] = converted[key]
-    return weights
+def _keeps_adapter(recipe: Recipe) -> bool:
+    return recipe.train.lora is not None and not recipe.train.lora.merge_on_save
 
 
-def _merged(causal: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights with their adapters added. (peft merges in place, and taking that back would round the base.)"""
-    merged = {}
+def _named_as_base(causal: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Every tensor by the base's names, adapters added in (peft merges in place, and taking that back would round)."""
+    named = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in causal.state_dict(keep_vars=True).items()
+        if ".lora_" not in name
+    }
     for name, module in causal.named_modules():
         get_delta: Any = getattr(module, "get_delta_weight", None)
         if get_delta is not None:
             base: Any = module.base_layer
-            merged[f"{name}.weight"] = base.weight.detach().float() + get_delta("default").detach().float()
-    return merged
+            named[f"{name}.weight"] = base.weight.detach().float() + get_delta("default").detach().float()
+    return named
+
+
+def _on_host(named: Mapping[str, torch.Tensor], saved_type: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tied tensors stay one."""
+    is_main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    by_id: dict[int, torch.Tensor] = {}
+    for tensor in named.values():
+        if id(tensor) not in by_id:
+            gathered = whole(tensor.detach())
+            kind = saved_type if tensor.is_floating_point() else tensor.dtype
+            by_id[id(tensor)] = gathered.to("cpu", kind) if is_main else torch.empty(0)
+    return {name: by_id[id(tensor)] for name, tensor in named.items()} if is_main else {}
 
 
 def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_steps: int) -> None:

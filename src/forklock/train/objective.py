@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from forklock.config import LoraConfig, Recipe
 from forklock.packages import packages_of
@@ -15,6 +16,7 @@ from forklock.train.errors import TrainingError
 from forklock.train.loss import cross_entropy
 
 _HEAD_TOLERANCE = 1e-3
+"""Of the largest logit; four roundings of the weights' type where that is more."""
 
 
 class Objective(nn.Module):
@@ -48,25 +50,50 @@ class Objective(nn.Module):
     def forward(self, one: ModelInput, scale: float) -> torch.Tensor:
         return cross_entropy(self.hidden_states(one), self.head(), one.targets, scale)
 
+    def stop_mass(self, one: ModelInput, ends_B: torch.Tensor, stop_token_ids_S: torch.Tensor) -> torch.Tensor:
+        """The probability of any stop token at the chosen ones of the predicting positions."""
+        head_VH = self.head()
+        last_BH = self.hidden_states(one)[ends_B]
+        logits_BV = (last_BH @ head_VH.to(last_BH.dtype).T).float()
+        mass_B: torch.Tensor = torch.softmax(logits_BV, dim=-1)[:, stop_token_ids_S].sum(dim=-1)
+        return mass_B
 
-def load_objective(recipe: Recipe) -> tuple[Objective, torch.dtype]:
+
+def load_objective(recipe: Recipe, device: torch.device | None = None) -> tuple[Objective, torch.dtype]:
     """The recipe's model in float32 (adapters around it if it says so), and the type its weights are saved in.
 
-    Under LoRA the frozen weights stay in bfloat16 where training computes in it.
+    Under LoRA the frozen weights stay in bfloat16 where training computes in it. Weights are read straight to a GPU.
     """
-    train = recipe.train
+    on_gpu = {"device_map": {"": device}} if device is not None and device.type == "cuda" else {}
     try:
         causal: Any = AutoModelForCausalLM.from_pretrained(
             recipe.model.path,
             revision=recipe.model.revision or "main",
             dtype=recipe.model.dtype,
             attn_implementation="sdpa",
+            **on_gpu,
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(f"model.path = {recipe.model.path!r}: cannot be loaded: {reason}") from error
     saved_type = causal.dtype
     _check_head(causal, recipe.model.path)
+    return _made_ready(causal, recipe, saved_type), saved_type
+
+
+def empty_objective(recipe: Recipe, saved_type: torch.dtype) -> Objective:
+    """The same without weights: parameters on the meta device, buffers as they are computed from the config."""
+    config = AutoConfig.from_pretrained(recipe.model.path, revision=recipe.model.revision or "main")
+    with init_empty_weights(include_buffers=False):
+        causal: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=saved_type, attn_implementation="sdpa"
+        )
+    causal.tie_weights()  # not inside: there every parameter that is set becomes a new one
+    return _made_ready(causal, recipe, saved_type)
+
+
+def _made_ready(causal: Any, recipe: Recipe, saved_type: torch.dtype) -> Objective:
+    train = recipe.train
     if train.lora is None or train.dtype == "float32" or saved_type == torch.float16:
         causal.float()
     causal.requires_grad_(train.lora is None)
@@ -74,7 +101,7 @@ def load_objective(recipe: Recipe) -> tuple[Objective, torch.dtype]:
     if train.gradient_checkpointing:
         causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model = causal if train.lora is None else _with_adapters(causal, train.lora, recipe.seed)
-    return Objective(model, causal), saved_type
+    return Objective(model, causal)
 
 
 def _with_adapters(causal: Any, lora: LoraConfig, seed: int) -> Any:
@@ -97,12 +124,15 @@ def _with_adapters(causal: Any, lora: LoraConfig, seed: int) -> Any:
 
 def _check_head(causal: Any, path: str) -> None:
     """The loss takes logits as head weights times hidden states; a model that does more with them is refused."""
-    token_ids_BL = torch.arange(min(4, causal.config.get_text_config().vocab_size)).unsqueeze(0)
+    head = causal.get_output_embeddings()
+    num_tokens = min(4, causal.config.get_text_config().vocab_size)
+    token_ids_BL = torch.arange(num_tokens, device=head.weight.device).unsqueeze(0)
     with torch.no_grad():
-        logits = causal(token_ids_BL, use_cache=False).logits
+        logits = causal(token_ids_BL, use_cache=False).logits.float()
         hidden_BLH = causal.get_decoder()(token_ids_BL, use_cache=False).last_hidden_state
-        plain = hidden_BLH @ causal.get_output_embeddings().weight.T
-    if not torch.allclose(logits.float(), plain.float(), rtol=_HEAD_TOLERANCE, atol=_HEAD_TOLERANCE):
+        plain = (hidden_BLH @ head.weight.T).float()
+    allowed = max(_HEAD_TOLERANCE, 4 * torch.finfo(head.weight.dtype).eps) * plain.abs().max()
+    if getattr(head, "bias", None) is not None or (logits - plain).abs().max() > allowed:
         raise TrainingError(
             f"{path}: its logits are more than head weights times hidden states (a bias, a scale or a cap), which "
             "the training loss does not compute"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -16,7 +15,7 @@ from forklock.config import Recipe
 from forklock.model_path import identity
 from forklock.packages import packages_of
 from forklock.run_dir import StageDir
-from forklock.train.errors import TrainingError
+from forklock.train.launch import Plan, is_launched
 
 if TYPE_CHECKING:
     from forklock.train.data import Counts
@@ -27,21 +26,22 @@ CURVE_FILE = "curve.csv"
 
 
 def run(recipe: Recipe, stage_dir: StageDir) -> None:
-    _refuse_unbuilt(recipe)
     with packages_of("train"):
-        from forklock.train.worker import READY, work, work_in_processes
+        from forklock.train.worker import READY, lead, work, work_in_processes
 
     def publish(folder: Path) -> None:
         stage_dir.adopt(folder, folder.name)
 
     start, scratch, samples = time.monotonic(), stage_dir.scratch(), stage_dir.upstream("synthesize")
     _publish_all(scratch / READY, publish)  # what a killed call had finished
-    done = frozenset(stage_dir.done)
-    if recipe.train.num_processes > 1:
-        counts, outcome = work_in_processes(recipe, samples, scratch, done)
+    plan = Plan(recipe, samples, scratch, frozenset(stage_dir.done))
+    if is_launched():
+        counts, outcome = lead(plan, publish)
+    elif recipe.train.num_processes > 1:
+        counts, outcome = work_in_processes(plan)
         _publish_all(scratch / READY, publish)
     else:
-        counts, outcome = work(recipe, samples, scratch, done, publish)
+        counts, outcome = work(plan, publish)
     stage_dir.write_text(CURVE_FILE, _curve_csv(outcome))
     summary = _summary(recipe, counts, outcome)
     stage_dir.write_text(SUMMARY_FILE, json.dumps(summary, indent=1, allow_nan=False) + "\n")
@@ -53,6 +53,13 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
         num_resumed_steps=outcome.num_resumed_steps,
         tokens_per_s=num_tokens / (time.monotonic() - start),
     )
+
+
+def follow() -> None:
+    """In a process that a launcher started, but rank 0."""
+    with packages_of("train"):
+        from forklock.train import worker
+    worker.follow()
 
 
 def _publish_all(ready: Path, publish: Callable[[Path], None]) -> None:
@@ -70,15 +77,6 @@ def stage_config(recipe: Recipe, *, is_model_made_by_run: bool = False) -> dict[
         "student_decoding": asdict(recipe.evaluate.student_decoding),
         "seed": recipe.seed,
     }
-
-
-def _refuse_unbuilt(recipe: Recipe) -> None:
-    if recipe.train.sharding == "fsdp2":
-        raise TrainingError('train.sharding = "fsdp2" is not built yet; use train.sharding = "off"')
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise TrainingError(
-            "starting under torchrun or accelerate launch is not built yet; run forklock by itself, with --processes N"
-        )
 
 
 def _curve_csv(outcome: Outcome) -> str:

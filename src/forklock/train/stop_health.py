@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from forklock.config import TrainConfig
 from forklock.train.batches import collate, split
 from forklock.train.data import Sequence, TrainingData
+from forklock.train.devices import release
 from forklock.train.objective import Objective
 
 MAX_SAMPLES = 256
@@ -49,22 +51,29 @@ def choose(data: TrainingData) -> tuple[str, list[Sequence]]:
 
 @torch.no_grad()
 def stop_probability(
-    objective: Objective, sequences: Ordered[Sequence], stop_token_ids: Ordered[int], train: TrainConfig
+    objective: Objective,
+    sequences: Ordered[Sequence],
+    stop_token_ids: Ordered[int],
+    settings: TrainConfig,
+    accelerator: Accelerator,
 ) -> float | None:
-    """None where no sample is finished."""
+    """None where no sample is finished. Every process measures a share and gets the mean over all."""
     if not sequences:
         return None
     objective.eval()
-    head_VH = objective.head()
-    stops = torch.tensor(stop_token_ids, device=head_VH.device)
-    total = 0.0
+    device = accelerator.device
+    stops = torch.tensor(stop_token_ids, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=device)
     lengths = {number: sequence.num_positions for number, sequence in enumerate(sequences)}
-    for one in split(lengths, train)[0]:
+    for one in split(lengths, settings, accelerator.num_processes)[accelerator.process_index]:
         chosen = [sequences[number] for number in one.samples]
-        hidden_TH = objective.hidden_states(collate(chosen, packed=train.layout == "packed").to(head_VH.device))
-        ends = torch.tensor([sequence.num_completion_tokens for sequence in chosen]).cumsum(0) - 1
-        last_BH = hidden_TH[ends.to(head_VH.device)]
-        logits_BV = (last_BH @ head_VH.to(last_BH.dtype).T).float()
-        total += float(torch.softmax(logits_BV, dim=-1)[:, stops].sum())
+        batch = collate(chosen, packed=settings.layout == "packed").to(device)
+        ends = torch.tensor([sequence.num_completion_tokens for sequence in chosen], device=device).cumsum(0) - 1
+        with accelerator.autocast():
+            mass_B = objective.stop_mass(batch, ends, stops)
+        if not one.is_idle:
+            total += mass_B.double().sum()
+    release(objective)
     objective.train()
-    return total / len(sequences)
+    sums: Any = accelerator.reduce(total)
+    return float(sums) / len(sequences)

@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import torch.distributed
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
 from transformers import AutoConfig
 
-from forklock.config import Recipe
 from forklock.engines.stop_tokens import stop_token_ids
 from forklock.errors import ForklockError
 from forklock.prompts import load_tokenizer
 from forklock.run_dir.atomic import remove, sync_tree
 from forklock.sampling import samples_in
+from forklock.sandbox import linux
 from forklock.train.data import Counts, load_data
+from forklock.train.devices import open_accelerator, place
 from forklock.train.errors import TrainingError
+from forklock.train.launch import Plan, await_plan, errors_said_once, tell
 from forklock.train.loop import Job, Outcome, train
-from forklock.train.model_folder import write_card, write_model
-from forklock.train.objective import Objective, load_objective
+from forklock.train.model_folder import gather_weights, write_card, write_model
+from forklock.train.objective import Objective
 from forklock.train.state import CurvePoint
 from forklock.train.stop_health import StopHealth
 
@@ -36,23 +42,27 @@ READY = "ready"
 _OUTCOME_FILE = "outcome.json"
 
 
-def work(
-    recipe: Recipe, samples: Path, scratch: Path, done: frozenset[str], on_ready: Callable[[Path], None]
-) -> tuple[Counts, Outcome]:
-    """Train as one process, or as one of those that a launcher started. `done` names finished checkpoints."""
+def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]:
+    """Train as one process, or as one of several that were started together; `on_ready` is the main one's."""
+    recipe = plan.recipe
+    accelerator = open_accelerator(recipe.train, plan.scratch.parent.parent)
     stops = stop_token_ids(recipe.model)  # where a model that is not there is found out
     config = AutoConfig.from_pretrained(recipe.model.path, revision=recipe.model.revision or "main")
-    data = load_data(recipe, samples_in(samples), config.get_text_config().vocab_size)
+    data = load_data(recipe, samples_in(plan.samples), config.get_text_config().vocab_size)
     tokenizer = load_tokenizer(recipe.model)
-    objective, saved_type = load_objective(recipe)
-    ready = scratch / READY
+    objective, saved_type = place(recipe, accelerator)
+    ready = plan.scratch / READY
     ready.mkdir(exist_ok=True)
+    there = _finished(plan, ready, accelerator)
 
     def write(name: str, step: int, num_steps: int, objective: Objective) -> None:
-        partial = scratch / f"partial-{name}"
+        weights = gather_weights(objective, recipe, saved_type)
+        if not accelerator.is_main_process:
+            return
+        partial = plan.scratch / f"partial-{name}"
         remove(partial)
         partial.mkdir()
-        write_model(partial, objective, tokenizer, recipe, saved_type)
+        write_model(partial, objective, weights, tokenizer, recipe)
         write_card(partial, recipe, data.counts, step, num_steps)
         sync_tree(partial)
         partial.rename(ready / name)
@@ -62,17 +72,38 @@ def work(
         recipe=recipe,
         data=data,
         stop_token_ids=stops,
-        scratch=scratch,
+        scratch=plan.scratch,
         model_bytes=sum(weight.numel() * saved_type.itemsize for weight in objective.causal.parameters()),
         write=write,
-        has=lambda name: name in done or (ready / name).exists(),
+        has=lambda name: name in there,
     )
-    return data.counts, train(job, objective)
+    return data.counts, train(job, objective, accelerator)
 
 
-def work_in_processes(recipe: Recipe, samples: Path, scratch: Path, done: frozenset[str]) -> tuple[Counts, Outcome]:
+def follow() -> None:
+    """A process that a launcher started, but rank 0: does its part of the training that rank 0 plans."""
+    plan = await_plan()
+    if plan is not None:
+        with errors_said_once(plan.scratch):
+            work(plan, on_ready=lambda folder: None)
+
+
+def lead(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]:
+    """Rank 0 of a launcher."""
+    tell(plan)
+    with errors_said_once(plan.scratch):
+        return work(plan, on_ready)
+
+
+def _finished(plan: Plan, ready: Path, accelerator: Accelerator) -> set[str]:
+    """Names of checkpoints that need not be written, as the main process found them before anyone wrote one."""
+    found = [plan.done | {folder.name for folder in ready.iterdir()}]
+    return set(broadcast_object_list(found)[0]) if accelerator.num_processes > 1 else set(found[0])
+
+
+def work_in_processes(plan: Plan) -> tuple[Counts, Outcome]:
     """`train.num_processes` workers on this machine, one a GPU where there are GPUs. If one fails, all end."""
-    num_processes = recipe.train.num_processes
+    num_processes, scratch = plan.recipe.train.num_processes, plan.scratch
     if torch.cuda.is_available() and torch.cuda.device_count() < num_processes:
         raise TrainingError(
             f"train.num_processes = {num_processes}, and this machine has {torch.cuda.device_count()} GPUs"
@@ -83,7 +114,7 @@ def work_in_processes(recipe: Recipe, samples: Path, scratch: Path, done: frozen
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = (recipe, samples, scratch, done, port)
+    arguments = (plan, port)
     try:
         spawn(_work_as_rank, arguments, nprocs=num_processes)  # type: ignore[no-untyped-call]
     except ProcessExitedException as error:
@@ -99,8 +130,10 @@ def work_in_processes(recipe: Recipe, samples: Path, scratch: Path, done: frozen
     )
 
 
-def _work_as_rank(rank: int, recipe: Recipe, samples: Path, scratch: Path, done: frozenset[str], port: int) -> None:
-    num_processes = recipe.train.num_processes
+def _work_as_rank(rank: int, plan: Plan, port: int) -> None:
+    if sys.platform == "linux":  # a worker that outlived the command would write into the next one's scratch
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    num_processes, scratch = plan.recipe.train.num_processes, plan.scratch
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -112,7 +145,7 @@ def _work_as_rank(rank: int, recipe: Recipe, samples: Path, scratch: Path, done:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
     try:
-        counts, outcome = work(recipe, samples, scratch, done, on_ready=lambda folder: None)
+        counts, outcome = work(plan, on_ready=lambda folder: None)
     except ForklockError as error:
         _error_file(scratch, rank).write_text(str(error), encoding="utf-8")
         raise SystemExit(1) from error

@@ -1,0 +1,241 @@
+"""Several processes against one: the same numbers, whatever starts them, however the model lies over them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_cases import make_recipe, run_training
+from training_child import SAMPLES, train_as_rank
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from forklock.config import LoraConfig
+
+TinyModel = Callable[[str], Path]
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(next(folder.glob("*.safetensors")))
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    with (folder / "curve.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def processes() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training_child", "pyarrow.parquet", "transformers.models.qwen3.modeling_qwen3"])
+    return context
+
+
+@pytest.fixture
+def models(tiny_model: TinyModel, tmp_path: Path) -> Callable[[str], Path]:
+    def folder_of(name: str) -> Path:
+        if name != "tied":
+            return tiny_model(name)
+        folder = tmp_path / "tied"
+        shutil.copytree(tiny_model("llama"), folder)
+        config = AutoConfig.from_pretrained(folder, tie_word_embeddings=True)
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        assert model.lm_head.weight is model.model.embed_tokens.weight
+        model.save_pretrained(folder)
+        return folder
+
+    return folder_of
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def launch(
+    processes: multiprocessing.context.ForkServerContext, *arguments: Any, fault: tuple[Any, ...] = (), rank: int = 0
+) -> list[int | None]:
+    """As a launcher does: where one process fails, it ends the other. `fault` is rank `rank`'s. Gives exit codes."""
+    port = free_port()
+    model, run_dir, settings = arguments
+    children = [
+        processes.Process(
+            target=train_as_rank, args=(one, port, str(model), str(run_dir), settings, *(fault if one == rank else ()))
+        )
+        for one in range(2)
+    ]
+    for child in children:
+        child.start()
+    running = list(children)
+    while running:
+        ended = multiprocessing.connection.wait([child.sentinel for child in running])
+        running = [child for child in running if child.sentinel not in ended]
+        if any(child.exitcode for child in children if child not in running):
+            for child in running:
+                child.kill()
+    for child in children:
+        child.join()
+    return [child.exitcode for child in children]
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    """Losses to 1e-6. A weight moves by the learning rate, 1e-3, a step, and where its gradient is next to nothing
+    Adam makes much of a rounding: 5e-6 is allowed in weights, of some 3e-3 that they moved."""
+    for mine, others in zip(curve(one), curve(other), strict=True):
+        assert mine == pytest.approx(others, rel=1e-6)
+    for name in ("checkpoint-000002", "model"):
+        left, right = weights(one / name), weights(other / name)
+        assert left.keys() == right.keys()
+        for key, mine in left.items():
+            torch.testing.assert_close(mine, right[key], rtol=0, atol=5e-6)
+    healths = [json.loads((folder / "summary.json").read_text())["stop_health"] for folder in (one, other)]
+    assert healths[0]["base"] == pytest.approx(healths[1]["base"], rel=1e-6)
+    assert healths[0]["trained"] == pytest.approx(healths[1]["trained"], rel=1e-5)
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("qwen3", {}),
+    ("tied", {"target": "soft"}),
+    ("qwen3", {"sharding": "fsdp2"}),
+    ("tied", {"sharding": "fsdp2", "gradient_checkpointing": True}),
+    ("tied", {"sharding": "fsdp2", "target": "soft"}),
+    ("qwen3", {"sharding": "fsdp2", "target": "soft", "layout": "packed"}),
+    ("qwen3_moe", {"sharding": "fsdp2", "layout": "packed"}),
+    ("qwen3", {"sharding": "fsdp2", "lora": LoraConfig(rank=4)}),
+    ("qwen3", {"sharding": "fsdp2", "lora": LoraConfig(rank=4, merge_on_save=False)}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "settings"), CASES, ids=lambda case: str(case))
+def test_two_processes_change_no_result(
+    model: str,
+    settings: dict[str, Any],
+    models: Callable[[str], Path],
+    processes: multiprocessing.context.ForkServerContext,
+    tmp_path: Path,
+) -> None:
+    """One process with four passes, and two with two; uneven samples, so that a mean of means would show."""
+    folder = models(model)
+    settings = {"steps": 3, "tokens_per_device": 62, "checkpoint_every_steps": 2, **settings}
+    assert launch(processes, folder, tmp_path / "two", settings) == [0, 0]
+    recipe = make_recipe(folder, record_target=settings.get("target") == "soft", **settings)
+    assert_same_training(run_training(recipe, tmp_path / "one", SAMPLES), tmp_path / "two" / "train")
+
+
+@pytest.mark.slow
+def test_forklock_starts_its_processes_itself(tiny_model: TinyModel, tmp_path: Path) -> None:
+    settings = {"steps": 3, "tokens_per_device": 62, "checkpoint_every_steps": 2}
+    one = run_training(make_recipe(tiny_model("qwen3"), **settings), tmp_path / "one", SAMPLES)
+    two = run_training(
+        make_recipe(tiny_model("qwen3"), num_processes=2, sharding="fsdp2", **settings), tmp_path / "two", SAMPLES
+    )
+    assert_same_training(one, two)
+
+
+@pytest.mark.slow
+def test_a_sharded_training_killed_anywhere_goes_on_to_the_same_bits(
+    tiny_model: TinyModel, processes: multiprocessing.context.ForkServerContext, tmp_path: Path
+) -> None:
+    settings = {"steps": 7, "checkpoint_every_steps": 2, "sharding": "fsdp2", "target": "soft"}
+    model, undisturbed, disturbed = tiny_model("qwen3"), tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert launch(processes, model, undisturbed, settings) == [0, 0]
+    faults = [(0, "before_step", 1), (1, "after_step", 2), (0, "before_card", 0), (1, "before_state", 0),
+              (0, "after_state", 0), (1, "after_step", 0)]  # fmt: skip
+    for rank, *fault in faults:
+        codes = launch(processes, model, disturbed, settings, fault=tuple(fault), rank=rank)
+        assert codes[rank] == -signal.SIGKILL
+        assert codes[1 - rank] not in (0, None)
+    # What two left, one goes on with; and one's work two.
+    shutil.copytree(disturbed, tmp_path / "alone")
+    alone = run_training(make_recipe(model, record_target=True, **settings), tmp_path / "alone", SAMPLES)
+    assert launch(processes, model, disturbed, settings) == [0, 0]
+    for name in ("checkpoint-000004", "checkpoint-000006", "model"):
+        one, other = undisturbed / "train" / name, disturbed / "train" / name
+        assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+            path.name: path.read_bytes() for path in other.iterdir()
+        }
+    assert (undisturbed / "train" / "curve.csv").read_bytes() == (disturbed / "train" / "curve.csv").read_bytes()
+    assert_same_training(alone, disturbed / "train")
+
+
+RECIPE = """
+name = "launched"
+purpose = "a test"
+model.path = "{model}"
+[prompts]
+source = "jsonl"
+path = "{folder}/prompts.jsonl"
+[synthesize]
+decoding = {{ temperature = 1.6, top_k = 20, top_p = 0.8 }}
+max_sequence_tokens = 260
+drop_degenerate = false
+[train]
+steps = 2
+global_batch_size = 8
+dtype = "float32"
+[evaluate]
+base_decoding = {{ temperature = 1.0 }}
+student_decoding = {{ temperature = 1.1, top_k = 20, top_p = 0.8 }}
+"""
+
+
+@pytest.mark.slow
+def test_it_just_works_under_torchrun_and_accelerate(tiny_model: TinyModel, tmp_path: Path) -> None:
+    questions = [json.dumps({"question": f"Add {number}."}) for number in range(9)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(questions) + "\n")
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(model=tiny_model("qwen3"), folder=tmp_path))
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
+        python = [sys.executable, "-m"]
+        return subprocess.run(
+            [*python, *command], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
+        )
+
+    def train(*options: str) -> tuple[str, ...]:
+        return ("-m", "forklock", "train", "recipe.toml", "--json", *options)
+
+    torchrun = ("torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    accelerate = (
+        "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port()),
+    )  # fmt: skip
+    failed = run(*torchrun, *train("--run-dir", "run"))
+    assert failed.returncode == 1
+    message = "run: prompts and synthesize must be done before a launcher starts the training"
+    assert failed.stderr.count(message) == 1
+    assert json.loads(failed.stdout)["error"].startswith(message)
+
+    assert run("forklock", "synthesize", "recipe.toml", "--run-dir", "run").returncode == 0
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    shutil.copytree(tmp_path / "run", tmp_path / "alone")
+    for name, launcher, options in (
+        ("run", torchrun, ["--set", "train.sharding=fsdp2"]),
+        ("other", accelerate, []),
+        ("alone", (), []),
+        ("run", torchrun, []),  # all is done: nobody waits
+    ):
+        done = run(*(launcher or ("forklock",)), *train("--run-dir", name, *options)[0 if launcher else 2 :])
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["num_steps"] == 2  # said once
+    for name in ("run", "other"):
+        for key, mine in weights(tmp_path / "alone" / "train" / "model").items():
+            torch.testing.assert_close(mine, weights(tmp_path / name / "train" / "model")[key], rtol=0, atol=5e-6)
