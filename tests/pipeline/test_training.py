@@ -179,6 +179,8 @@ def test_a_model_that_unlearns_to_stop_is_warned_about(tiny_model: TinyModel, tm
     health = json.loads((learned / "summary.json").read_text())["stop_health"]
     assert health["trained"] > 0.8 > health["base"]
     assert health["warning"] is None
+    assert health["endings"]["trained"] > 0.8
+    assert health["endings"]["warning"] is None
 
     endless = [
         make_sample(number + 100, token_ids=(5, 6, 7) * 4, finish_reason="length", target=None) for number in range(40)
@@ -188,6 +190,8 @@ def test_a_model_that_unlearns_to_stop_is_warned_about(tiny_model: TinyModel, tm
     health = json.loads((forgotten / "summary.json").read_text())["stop_health"]
     assert health["trained"] < 0.9 * health["base"]
     assert f"fell from {health['base']:.3f} to {health['trained']:.3f}" in health["warning"]
+    events = (tmp_path / "forgotten" / "events.jsonl").read_text()
+    assert health["warning"] in events
 
 
 def test_a_loss_that_is_no_number_stops_before_it_is_learned(

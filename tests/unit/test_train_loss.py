@@ -155,3 +155,33 @@ def test_a_second_backward_pass_is_refused() -> None:
     loss.backward(retain_graph=True)
     with pytest.raises(AttributeError, match="grad_hidden"):
         loss.backward()
+
+
+def test_hard_gradients_average_to_the_soft_one() -> None:
+    """The same contexts, tokens drawn again and again: the mean of the hard gradients is the soft gradient within its
+    error, and all of their scatter is what the soft target is without."""
+    num_draws = 4000
+    generator = torch.Generator().manual_seed(5)
+    soft = make_targets("soft", generator)
+    hidden = torch.randn(T, H, generator=generator, dtype=torch.float64)
+    head = torch.randn(V, H, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def gradient(targets: SparseTargets) -> torch.Tensor:
+        return torch.autograd.grad(cross_entropy(hidden, head, targets, 1 / T), head)[0]
+
+    expected = gradient(soft)
+    total, squares = torch.zeros_like(head), torch.zeros_like(head)
+    drawn_DT = torch.multinomial(dense(soft, torch.float64), num_draws, replacement=True, generator=generator).T
+    for drawn_T in drawn_DT:
+        hard = gradient(SparseTargets.hard(drawn_T)).detach()
+        total += hard
+        squares += hard**2
+    mean = total / num_draws
+    variance = (squares / num_draws - mean**2).clamp_min(0)
+    error = (variance / num_draws).sqrt()
+    certain = variance < 1e-24  # rows of tokens that are in no support, or alone in theirs
+    torch.testing.assert_close(mean[certain], expected[certain], rtol=0, atol=1e-12)
+    deviations = ((mean - expected) / error)[~certain]
+    assert deviations.abs().max() < 5
+    assert float((deviations**2).mean()) == pytest.approx(1, abs=0.35)
+    assert variance.sum() > 0.1 * (expected**2).sum()  # of a draw; the soft gradient is the same every time

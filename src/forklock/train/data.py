@@ -19,6 +19,7 @@ from forklock.config import Recipe
 from forklock.engines import RecordedTarget
 from forklock.sampling import Sample
 from forklock.seeds import derive_seed
+from forklock.train.endings import MAX_PROMPTS, Ending
 from forklock.train.errors import TrainingError
 
 HELD_OUT_ONE_IN = 50
@@ -73,6 +74,8 @@ class TrainingData:
     sequences: list[Sequence]
     held_out: list[Sequence]
     counts: Counts
+    endings: list[Ending] = field(default_factory=list)
+    """How the frozen model ended on prompts that are held out; on prompts trained on where none are."""
 
 
 def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -> TrainingData:
@@ -80,8 +83,11 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
     train, counts, degenerate = recipe.train, Counts(), Counter[str]()
     kept: list[Sequence] = []
     lengths: list[int] = []
+    endings: list[Ending] = []
     for sample in samples:
         counts.num_samples += 1
+        if sample.sample_index == 0:
+            endings.append(_ending(sample))
         if sample.degenerate is not None and recipe.synthesize.drop_degenerate:
             degenerate[sample.degenerate] += 1
             continue
@@ -95,22 +101,28 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
     _check(recipe, counts, lengths)
 
     kept.sort(key=lambda sequence: sequence.key)
-    held_out = [sequence for sequence in kept if sequence.is_finished and _is_held_out(sequence)]
-    rest = [sequence for sequence in kept if not _is_held_out(sequence)]
+    held_out = [one for one in kept if one.is_finished and _is_held_out(one.key[0])]
+    rest = [one for one in kept if not _is_held_out(one.key[0])]
     if len(held_out) >= MIN_HELD_OUT and rest:
         kept = rest
+        endings = [ending for ending in endings if _is_held_out(ending.prompt_id)]
     else:
         held_out = []
+    endings.sort(key=lambda ending: ending.prompt_id)
     counts.num_held_out = len(held_out)
     counts.num_trained_on = len(kept)
     counts.num_without_stop_token = sum(not sequence.is_finished for sequence in kept)
     counts.num_completion_tokens = sum(sequence.num_completion_tokens for sequence in kept)
-    return TrainingData(kept, held_out, counts)
+    return TrainingData(kept, held_out, counts, endings[:MAX_PROMPTS])
 
 
-def _is_held_out(sequence: Sequence) -> bool:
+def _is_held_out(prompt_id: str) -> bool:
     """By prompt, so that no other sample of a held-out prompt is trained on."""
-    return derive_seed("held out", sequence.key[0]) % HELD_OUT_ONE_IN == 0
+    return derive_seed("held out", prompt_id) % HELD_OUT_ONE_IN == 0
+
+
+def _ending(sample: Sample) -> Ending:
+    return Ending(sample.prompt_id, sample.prompt_token_ids, len(sample.token_ids), sample.finish_reason == "stop")
 
 
 def _sequence(sample: Sample, vocabulary_size: int, *, keep_target: bool) -> Sequence:

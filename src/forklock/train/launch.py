@@ -75,12 +75,16 @@ def tell(plan: Plan) -> None:
     _meet_and_tell(plan)
 
 
-def await_plan() -> Plan | None:
-    """Any other rank; None where there is nothing to do."""
-    told = _meet_and_tell(None)
-    if told == "failed":
-        raise SystemExit(1)
-    return told if isinstance(told, Plan) else None
+@contextmanager
+def following() -> Iterator[Plan | None]:
+    """Around all that any other rank does: the plan, or None where there is nothing to do."""
+    try:
+        told = _meet_and_tell(None)
+        if told == "failed":
+            raise SystemExit(1)
+        yield told if isinstance(told, Plan) else None
+    finally:
+        _part()
 
 
 @contextmanager

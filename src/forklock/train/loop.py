@@ -33,10 +33,9 @@ from forklock.train.data import TrainingData
 from forklock.train.devices import whole, wrap
 from forklock.train.errors import TrainingError
 from forklock.train.objective import Objective
+from forklock.train.stage import MODEL
 from forklock.train.state import CurvePoint, load_state, num_state_bytes, save_state
 from forklock.train.stop_health import StopHealth
-
-FINAL = "model"
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,9 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
             if every is not None and point.step % every == 0 and point.step < schedule.num_steps:
                 _checkpoint(job, schedule.num_steps, objective, optimizer, curve)
     trained = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings, accelerator)
-    if not job.has(FINAL):
-        _require_space(job.scratch, job.model_bytes, FINAL)
-        job.write(FINAL, schedule.num_steps, schedule.num_steps, objective)
+    if not job.has(MODEL):
+        _require_space(job.scratch, job.model_bytes, MODEL)
+        job.write(MODEL, schedule.num_steps, schedule.num_steps, objective)
     if settings.trackers:
         accelerator.end_training()
     health = StopHealth(measured_on, len(watched), base, trained)

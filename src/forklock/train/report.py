@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -24,6 +25,15 @@ def render(summary: dict[str, Any]) -> Table:
     else:
         where = f"{health['num_samples']} {health['measured_on']}"
         table.add_row("stop probability", f"{health['base']:.4f} to {health['trained']:.4f} at the end of {where}")
-    if health["warning"]:
-        table.add_row("[bold yellow]warning[/]", health["warning"])
+    endings = health["endings"]
+    if endings["base"] is None:
+        table.add_row("completions that end", f"not measured: {escape(endings['reason'])}")
+    else:
+        table.add_row(
+            "completions that end",
+            f"{endings['base']:.0%} to {endings['trained']:.0%} within {endings['max_new_tokens']} tokens, of "
+            f"{endings['num_prompts']} prompts",
+        )
+    for warning in filter(None, (health["warning"], endings["warning"])):
+        table.add_row("[bold yellow]warning[/]", escape(warning))
     return table

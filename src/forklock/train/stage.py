@@ -19,14 +19,18 @@ from forklock.train.launch import Plan, is_launched
 
 if TYPE_CHECKING:
     from forklock.train.data import Counts
+    from forklock.train.endings import EndingShares
     from forklock.train.loop import Outcome
 
 SUMMARY_FILE = "summary.json"
 CURVE_FILE = "curve.csv"
+MODEL = "model"
+"""The folder of the trained model."""
 
 
 def run(recipe: Recipe, stage_dir: StageDir) -> None:
     with packages_of("train"):
+        from forklock.train.endings import load_endings, measure_endings
         from forklock.train.worker import READY, lead, work, work_in_processes
 
     def publish(folder: Path) -> None:
@@ -42,8 +46,11 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
         _publish_all(scratch / READY, publish)
     else:
         counts, outcome = work(plan, publish)
+    endings = measure_endings(recipe, stage_dir.path / MODEL, load_endings(scratch))
     stage_dir.write_text(CURVE_FILE, _curve_csv(outcome))
-    summary = _summary(recipe, counts, outcome)
+    summary = _summary(recipe, counts, outcome, endings)
+    for warning in filter(None, (outcome.stop_health.warning, endings.warning)):
+        stage_dir.note("warning", text=warning)
     stage_dir.write_text(SUMMARY_FILE, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     taken = outcome.curve[outcome.num_resumed_steps :]
     num_tokens = sum(point.num_completion_tokens for point in taken)
@@ -90,7 +97,7 @@ def _curve_csv(outcome: Outcome) -> str:
     return text.getvalue()
 
 
-def _summary(recipe: Recipe, counts: Counts, outcome: Outcome) -> dict[str, Any]:
+def _summary(recipe: Recipe, counts: Counts, outcome: Outcome, endings: EndingShares) -> dict[str, Any]:
     curve = outcome.curve
     tenth = max(1, len(curve) // 10)
     return {
@@ -101,8 +108,8 @@ def _summary(recipe: Recipe, counts: Counts, outcome: Outcome) -> dict[str, Any]
         "first_loss": _mean_loss(curve[:tenth]),
         "last_loss": _mean_loss(curve[-tenth:]),
         "num_loss_averaged_steps": tenth,
-        "stop_health": outcome.stop_health.as_json(),
-        "model": "model",
+        "stop_health": {**outcome.stop_health.as_json(), "endings": endings.as_json()},
+        "model": MODEL,
     }
 
 

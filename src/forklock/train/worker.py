@@ -30,8 +30,9 @@ from forklock.sampling import samples_in
 from forklock.sandbox import linux
 from forklock.train.data import Counts, load_data
 from forklock.train.devices import open_accelerator, place
+from forklock.train.endings import save_endings
 from forklock.train.errors import TrainingError
-from forklock.train.launch import Plan, await_plan, errors_said_once, tell
+from forklock.train.launch import Plan, errors_said_once, following, tell
 from forklock.train.loop import Job, Outcome, train
 from forklock.train.model_folder import gather_weights, write_card, write_model
 from forklock.train.objective import Objective
@@ -53,6 +54,8 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
     objective, saved_type = place(recipe, accelerator)
     ready = plan.scratch / READY
     ready.mkdir(exist_ok=True)
+    if accelerator.is_main_process:
+        save_endings(plan.scratch, data.endings)
     there = _finished(plan, ready, accelerator)
 
     def write(name: str, step: int, num_steps: int, objective: Objective) -> None:
@@ -82,10 +85,10 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
 
 def follow() -> None:
     """A process that a launcher started, but rank 0: does its part of the training that rank 0 plans."""
-    plan = await_plan()
-    if plan is not None:
-        with errors_said_once(plan.scratch):
-            work(plan, on_ready=lambda folder: None)
+    with following() as plan:
+        if plan is not None:
+            with errors_said_once(plan.scratch):
+                work(plan, on_ready=lambda folder: None)
 
 
 def lead(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]:
