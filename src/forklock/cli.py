@@ -17,6 +17,7 @@ import typer
 from forklock import __version__
 from forklock import train as train_stage
 from forklock.errors import ForklockError
+from forklock.export.formats import Format
 from forklock.train import launch
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="The recipes that come with forklock, and what a recipe may set.")
 app.add_typer(recipes_app, name="recipes", invoke_without_command=True)
+export_app = typer.Typer(help="A run's samples for other trainers, and its model.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
 
 INTERRUPTED = 130
 
@@ -40,6 +43,7 @@ RecipeNames = Annotated[list[str], typer.Argument(help="Names or files, composed
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", help="The run folder; runs/ and the recipe's name when left out.")
 ]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: train.learning_rate=1e-5.")
 ]
@@ -294,6 +298,54 @@ def repair(
         lines = [*found.damage, *(f"set aside: {name}" for name in found.set_aside)]
         _console().print(f"[bold]{found.stage}[/]\n" + "\n".join(map(_escape, lines)), soft_wrap=True, highlight=False)
     _console().print("run the same command again to go on" if repairs else "every file is as it was recorded")
+
+
+@export_app.command("samples")
+def export_samples(
+    run_dir: RunFolder,
+    form: Annotated[Format, typer.Option("--format", help="Whose format.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write; a folder for llama-factory.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the samples that training takes for another trainer; says which keep their exact tokens."""
+    from forklock import export
+
+    counts = export.export_samples(run_dir, form, out)
+    if as_json:
+        _print_json({"out": str(out), **counts.as_json()})
+        return
+    left_out = {**counts.num_degenerate, "too long": counts.num_too_long}
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items() if number)
+    say = _console()
+    say.print(f"samples   {counts.num_exported:,} of {counts.num_samples:,}; left out: {reasons or 'none'}")
+    say.print(f"cut by the length limit, without a stop token: {counts.num_without_stop_token:,}")
+    if counts.num_other_tokens:
+        say.print(
+            f"[bold yellow]warning[/] the text of {counts.num_other_tokens:,} samples tokenises to other tokens than "
+            "were drawn: who reads the text trains on those",
+            soft_wrap=True,
+        )
+    say.print(f"Written: {out}", soft_wrap=True, highlight=False)
+
+
+@export_app.command("model")
+def export_model(
+    run_dir: RunFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    push: Annotated[str | None, typer.Option("--push", metavar="REPO_ID", help="Upload it to a hub as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the trained model out of its run, and push it to a hub if asked to."""
+    from forklock import export
+
+    export.export_model(run_dir, out)
+    address = None if push is None else export.push_model(out, push)
+    if as_json:
+        _print_json({"out": str(out), "pushed_to": address})
+        return
+    _console().print(f"Model: {out}", soft_wrap=True, highlight=False)
+    if address is not None:
+        _console().print(f"Pushed: {address}", soft_wrap=True, highlight=False)
 
 
 @recipes_app.callback()

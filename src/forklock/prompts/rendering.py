@@ -58,11 +58,14 @@ class Renderer:
         begins_with_start = start and self._tokenizer("")["input_ids"][:1] == [self._tokenizer.bos_token_id]
         return f"{start}{text}" if begins_with_start and not text.startswith(start) else text
 
-    def _messages(self, prompt: Prompt) -> list[dict[str, str]]:
+    def messages(self, prompt: Prompt) -> list[dict[str, str]]:
+        """What is put to the model as chat messages; the text itself, as a user's, where the model has no chat."""
+        if self._model.style == "base":
+            return [{"role": "user", "content": self._completion_text(prompt)}]
         return [{"role": "user", "content": self._fill(prompt)}] if self._fill else conversation(prompt)
 
     def _chat_text(self, prompt: Prompt) -> str:
-        return self._apply(self._messages(prompt), enable_thinking=self._model.style == "thinking")
+        return self._apply(self.messages(prompt), enable_thinking=self._model.style == "thinking")
 
     def _apply(
         self, messages: list[dict[str, str]], *, enable_thinking: bool, add_generation_prompt: bool = True
@@ -91,7 +94,7 @@ class Renderer:
                 f'{name}: has no chat template, which model.style = "{style}" needs; set model.style = "base", '
                 "or name the instruction-tuned model in model.path"
             )
-        messages = self._messages(_PROBE)
+        messages = self.messages(_PROBE)
         text = self._apply(messages, enable_thinking=style == "thinking")
         for message in messages:
             if message["content"].strip() not in text:

@@ -1,0 +1,210 @@
+"""Exports against the schema of each reader, and against the tokens that were drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import pytest
+from train_cases import STOP, make_recipe, make_sample, run_training
+from transformers import AutoTokenizer
+
+from forklock import recipes
+from forklock.export import ExportError, export_model, export_samples, push_model
+from forklock.prompts import Prompt, Renderer, write_prompts
+from forklock.prompts.stage import PROMPTS_FILE
+from forklock.run_dir import Stage, StageDir, open_run, run_stages, write_text
+from forklock.sampling import Sample, write_shard
+
+TinyModel = Callable[[str], Path]
+
+
+@pytest.fixture
+def run(tiny_model: TinyModel, tmp_path: Path) -> tuple[Path, list[Sample]]:
+    """A run whose samples are: two finished, one cut, one degenerate, one too long, one of unusual tokens."""
+    model = tiny_model("qwen3")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    recipe = make_recipe(model, max_sequence_tokens=400, tokens_per_device=400)
+    recipe = recipe.model_copy(update={"prompts": recipe.prompts.model_copy(update={"path": str(tmp_path / "none")})})
+    prompts = [Prompt(f"prompt-{number:03d}", f"Sort {number} lists.") for number in range(6)]
+    renderer = Renderer(tokenizer, recipe.model)
+
+    def sample(number: int, text: str, **changes: Any) -> Sample:
+        token_ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        fields = {
+            "prompt_token_ids": renderer.render(prompts[number]).token_ids,
+            "token_ids": (*token_ids, STOP),
+            "text": text,
+            "finish_reason": "stop",
+        }
+        return make_sample(number, with_target=False, **(fields | changes))
+
+    unusual = tuple(tokenizer(one, add_special_tokens=False)["input_ids"][0] for one in "return")
+    samples = [
+        sample(0, "return sorted(xs)\nprint"),
+        sample(1, "def solve(xs):\n    return xs\n"),
+        sample(2, "print(sum(xs))"),
+        sample(3, "", degenerate="empty"),
+        sample(4, "print(sum(xs))\n" * 60),
+        sample(5, "return", token_ids=(*unusual, STOP)),
+    ]
+    samples[2] = sample(2, "print(sum(xs))", token_ids=samples[2].token_ids[:-1], finish_reason="length")
+
+    def write(name: str, content: Callable[[Path], None]) -> Callable[[StageDir], None]:
+        def body(stage_dir: StageDir) -> None:
+            with stage_dir.new_file(name) as path:
+                content(path)
+
+        return body
+
+    stages = [
+        Stage(name="prompts", body=write(PROMPTS_FILE, lambda path: write_prompts(path, prompts))),
+        Stage(name="synthesize", body=write("samples-00000.parquet", lambda path: write_shard(path, samples))),
+    ]
+    with open_run(tmp_path / "run") as opened:
+        write_text(opened.path / "recipe.toml", recipes.to_toml(recipe))
+        run_stages(opened, stages)
+    return tmp_path / "run", samples
+
+
+def exported(run_dir: Path, form: Any, tmp_path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    out = tmp_path / "out" / form
+    counts = export_samples(run_dir, form, out).as_json()
+    if form == "llama-factory":
+        saved = datasets.load_from_disk(str(out))
+        assert list(saved) == ["train"]
+        return list(saved["train"]), counts
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()], counts
+
+
+LEFT_OUT = {"num_samples": 6, "num_exported": 4, "num_degenerate": {"empty": 1}, "num_too_long": 1}
+
+
+@pytest.mark.parametrize(
+    ("form", "columns"),
+    [
+        ("trl", ["input_ids", "labels"]),
+        ("axolotl", ["input_ids", "attention_mask", "labels"]),
+        ("llama-factory", ["input_ids", "attention_mask", "labels"]),
+    ],
+)
+def test_token_formats_hold_what_was_drawn_to_the_token(
+    form: str, columns: list[str], run: tuple[Path, list[Sample]], tmp_path: Path
+) -> None:
+    run_dir, samples = run
+    rows, counts = exported(run_dir, form, tmp_path)
+    assert counts == {**LEFT_OUT, "num_without_stop_token": 1, "num_other_tokens": 0}
+    for row, number in zip(rows, (0, 1, 2, 5), strict=True):
+        one = samples[number]
+        assert list(row) == columns
+        assert tuple(row["input_ids"]) == one.prompt_token_ids + one.token_ids
+        assert row["labels"] == [-100] * len(one.prompt_token_ids) + list(one.token_ids)
+        assert row.get("attention_mask", [1]) == [1] * len(row.get("attention_mask", [1]))
+    assert [row["labels"][-1] == STOP for row in rows] == [True, True, False, True]
+
+
+def test_messages_keep_text_and_ids(run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path) -> None:
+    run_dir, samples = run
+    rows, counts = exported(run_dir, "messages", tmp_path)
+    assert counts == {**LEFT_OUT, "num_without_stop_token": 1, "num_other_tokens": 1}
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    for row, number in zip(rows, (0, 1, 2, 5), strict=True):
+        one = samples[number]
+        assert [message["role"] for message in row["messages"]] == ["system", "user", "assistant"]
+        assert all(set(message) == {"role", "content"} for message in row["messages"])
+        assert row["messages"][-1]["content"] == one.text
+        again = tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, return_dict=False)
+        assert tuple(again) == one.prompt_token_ids == tuple(row["prompt_token_ids"])
+        assert tuple(row["completion_token_ids"]) == one.token_ids
+        assert (row["prompt_id"], row["sample_index"]) == one.key
+    assert [row["finish_reason"] for row in rows] == ["stop", "stop", "length", "stop"]
+
+
+def test_megatron_bridge_reads_pairs_of_text(
+    run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    run_dir, samples = run
+    rows, counts = exported(run_dir, "megatron-bridge", tmp_path)
+    assert counts["num_other_tokens"] == 1
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    for row, number in zip(rows, (0, 1, 2, 5), strict=True):
+        assert set(row) == {"input", "output"}
+        ids = [tuple(tokenizer(row[name], add_special_tokens=False)["input_ids"]) for name in ("input", "output")]
+        assert ids[0] == samples[number].prompt_token_ids
+        assert (ids[1] == samples[number].token_ids) == (number != 5)
+
+
+def test_trl_trains_on_its_export(run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A step of TRL's trainer over the file; its loss is the mean over the completion tokens."""
+    trl = pytest.importorskip("trl")
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    run_dir, samples = run
+    export_samples(run_dir, "trl", tmp_path / "trl.jsonl")
+    dataset = datasets.load_dataset("json", data_files=str(tmp_path / "trl.jsonl"), cache_dir=str(tmp_path / "cache"))
+    arguments = trl.SFTConfig(
+        output_dir=str(tmp_path / "trl"), max_steps=1, per_device_train_batch_size=4, report_to=[], use_cpu=True,
+        bf16=False, save_strategy="no", logging_steps=1, disable_tqdm=True, dataloader_pin_memory=False,
+        gradient_checkpointing=False, max_length=None,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(tiny_model("qwen3"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    trainer = trl.SFTTrainer(model, arguments, train_dataset=dataset["train"], processing_class=tokenizer)
+    expected, num_tokens = 0.0, 0
+    with torch.no_grad():
+        for one in (samples[number] for number in (0, 1, 2, 5)):
+            logits = model(torch.tensor([one.prompt_token_ids + one.token_ids])).logits[0]
+            logits = logits[len(one.prompt_token_ids) - 1 : -1]
+            expected += float(torch.nn.functional.cross_entropy(logits, torch.tensor(one.token_ids), reduction="sum"))
+            num_tokens += len(one.token_ids)
+    assert trainer.train().training_loss == pytest.approx(expected / num_tokens, rel=1e-4)
+
+
+def test_nothing_is_overwritten_and_what_is_missing_is_named(run: tuple[Path, list[Sample]], tmp_path: Path) -> None:
+    run_dir, _ = run
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(ExportError, match="is there already"):
+        export_samples(run_dir, "trl", tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
+    with pytest.raises(ExportError, match="train is not complete; run `forklock train`"):
+        export_model(run_dir, tmp_path / "model")
+    with pytest.raises(ExportError, match="is no run folder"):
+        export_samples(tmp_path, "trl", tmp_path / "new")
+
+
+def test_the_model_is_copied_and_pushed_by_the_hubs_client(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(tiny_model("qwen3"), steps=1)
+    folder = run_training(recipe, tmp_path / "run", [make_sample(number) for number in range(8)])
+    write_text(tmp_path / "run" / "recipe.toml", recipes.to_toml(recipe))
+    export_model(tmp_path / "run", tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {
+        path.name: path.read_bytes() for path in (folder / "model").iterdir()
+    }
+    with pytest.raises(ExportError, match="is there already"):
+        export_model(tmp_path / "run", tmp_path / "out")
+    with pytest.raises(ExportError, match=r"not/a/name: the model was not pushed: .*The folder .* is whole"):
+        push_model(tmp_path / "out", "not/a/name")
+    with pytest.raises(ExportError, match=r"me/model: the model was not pushed: .*offline"):
+        push_model(tmp_path / "out", "me/model")
+
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    class Client:
+        def create_repo(self, repo_id: str, **named: Any) -> str:
+            calls.append(("create", {"repo_id": repo_id, **named}))
+            return f"https://hub/{repo_id}"
+
+        def upload_folder(self, **named: Any) -> None:
+            calls.append(("upload", named))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Client)
+    assert push_model(tmp_path / "out", "me/model") == "https://hub/me/model"
+    assert calls[0] == ("create", {"repo_id": "me/model", "private": True, "exist_ok": True})
+    assert calls[1][1]["folder_path"] == tmp_path / "out"
