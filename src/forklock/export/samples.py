@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forklock import recipes
 from forklock.config import Recipe
 from forklock.export.errors import ExportError
 from forklock.export.formats import Format, Row, Texts, row_of
@@ -22,8 +21,8 @@ from forklock.prompts.stage import PROMPTS_FILE
 from forklock.run_dir import atomic_file, read_manifest
 from forklock.run_dir.atomic import temporary_beside
 from forklock.run_dir.manifest import MANIFEST_NAME
+from forklock.running import RECIPE_FILE, recipe_of
 from forklock.sampling import Sample, samples_in
-from forklock.stages import RECIPE_FILE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,7 +52,7 @@ def export_samples(run_dir: Path, form: Format, out: Path) -> ExportCounts:
     if out.exists():
         raise ExportError(f"{out}: is there already; name another place, or move it away")
     require_stage(run_dir, "synthesize")
-    recipe = recipes.load([str((run_dir / RECIPE_FILE).absolute())])
+    recipe = recipe_of(run_dir)
     tokenizer = load_tokenizer(recipe.model)
     counts = ExportCounts()
     texts = _texts(recipe, run_dir, tokenizer, form)
