@@ -31,7 +31,7 @@ class MmluProblem(Problem):
 
     def answer_in(self, text: str, style: Style) -> str | None:
         if style == "base":
-            return text.strip()[:1] if text.strip()[:1] in LETTERS else None
+            return next((letter for letter in LETTERS if text.lstrip().startswith(letter)), None)
         if style == "thinking" and "</think>" not in text:
             return None
         return letter_in(answer_of(text)[-NUM_SCANNED:])
