@@ -212,7 +212,7 @@ def test_mbpp_s_calls_may_use_classes_of_the_program_and_the_setup(sandbox: Sand
     }
     assert score(sandbox, tmp_path, "mbpp", row, row["code"]).verdict == "passed"
     found = score(sandbox, tmp_path, "mbpp", row, row["code"].replace("max", "min"))
-    assert (found.verdict, found.expected, found.got) == ("wrong_answer", "_ == 9", "2")
+    assert (found.verdict, found.expected, found.got) == ("wrong_answer", "got[0] == 9", "[2]")
 
 
 def test_mbpp_s_sanitized_schema_and_its_imports(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -232,15 +232,19 @@ def test_mbpp_s_sanitized_schema_and_its_imports(sandbox: Sandbox, tmp_path: Pat
 def test_an_assertion_is_taken_apart_at_its_call() -> None:
     simple = read_assertion("assert f([1], 'a == b') == {'x': [2]}", {"f"}, 3)
     assert simple is not None
-    assert (simple.call, simple.test, simple.expected) == (
-        "f([1], 'a == b')",
-        "__forklock_values__[3] == {'x': [2]}",
+    assert (simple.calls, simple.test, simple.expected) == (
+        "[f([1], 'a == b')]",
+        "__forklock_values__[3][0] == {'x': [2]}",
         ({"x": [2]},),
     )
     wrapped = read_assertion("assert not len(f(f(1))) > 2", {"f"}, 0)
     assert wrapped is not None
-    assert (wrapped.call, wrapped.test, wrapped.expected) == ("f(f(1))", "not len(__forklock_values__[0]) > 2", None)
-    for text in ("assert g(1) == 2", "f(1)", "assert f(1) == f(2)", "assert f(", "x = 1; assert f(x)"):
+    assert (wrapped.calls, wrapped.test) == ("[f(f(1))]", "not len(__forklock_values__[0][0]) > 2")
+    two = read_assertion("assert f(1) == g(f(2))", {"f"}, 1)
+    assert two is not None
+    assert (two.calls, two.test) == ("[f(1), f(2)]", "__forklock_values__[1][0] == g(__forklock_values__[1][1])")
+    assert (wrapped.expected, two.expected) == (None, None)
+    for text in ("assert g(1) == 2", "f(1)", "assert f(", "x = 1; assert f(x)"):
         assert read_assertion(text, {"f"}, 0) is None
 
 
@@ -248,7 +252,7 @@ def test_an_assertion_is_taken_apart_at_its_call() -> None:
     ("changes", "message"),
     [
         ({"test_list": []}, "`test_list` is empty"),
-        ({"test_list": ["assert other(1) == 2"]}, "is not one assertion about one call"),
+        ({"test_list": ["assert other(1) == 2"]}, "is not an assertion about a call"),
         ({"code": "def f("}, "`code` is not Python"),
         ({"test_list": "assert shared(1)"}, "`test_list` is not a list of texts"),
     ],

@@ -62,13 +62,14 @@ def __forklock_check__(tests, values):
 
 @dataclass(frozen=True)
 class Assertion:
-    """`assert TEST`, with one call to the program in it."""
+    """`assert TEST`, with calls to the program in it."""
 
-    call: str
+    calls: str
+    """A list of them, as an expression."""
     test: str
-    """The rest, in which `__forklock_values__[number]` stands for the call."""
+    """The rest, in which `__forklock_values__[number][index]` stands for each."""
     expected: tuple[Any] | None
-    """What the call has to equal, where the assertion is no more than that and the value is written out."""
+    """What the one call has to equal, where the assertion is no more than that and the value is written out."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class MbppProblem(Problem):
     assertions: tuple[Assertion, ...]
 
     def score(self, answer: str, sandbox: Sandbox) -> Score:
-        calls = [assertion.call for assertion in self.assertions]
+        calls = [assertion.calls for assertion in self.assertions]
         result, values = run_once(sandbox, f"{answer}\n{self.setup}\n{_CALL}", "__forklock_calls__", [calls], LIMITS)
         if values is None or (not values.error and all(map(self._is_expected, self.assertions, values.values))):
             return score_of(result, values, None, None)
@@ -92,38 +93,38 @@ class MbppProblem(Problem):
         if failing is None:
             return score_of(result, values, None, None)
         assert isinstance(failing, int)
-        shown = self.assertions[failing]
-        difference = Difference(shown.test.replace(f"{_VALUES}[{failing}]", "_"), show_value(values.values[failing]))
+        shown = self.assertions[failing].test.replace(f"{_VALUES}[{failing}]", "got")
+        difference = Difference(shown, show_value(values.values[failing]))
         return score_of(result, values, failing, difference)
 
     @staticmethod
     def _is_expected(assertion: Assertion, value: Any) -> bool:
-        return assertion.expected is not None and identical(value, assertion.expected[0])
+        return assertion.expected is not None and identical(value, [assertion.expected[0]])
 
 
 def read_assertion(text: str, names: set[str], number: int) -> Assertion | None:
-    """The assertion, taken apart at its one outermost call to one of `names`; None where there is no such call."""
+    """The assertion, taken apart at its outermost calls to `names`; None where there is no such call."""
     try:
         [statement] = ast.parse(text.strip()).body
     except (SyntaxError, ValueError):
         return None
     if not isinstance(statement, ast.Assert):
         return None
-    taken = _TakeCall(names, number)
+    taken = _TakeCalls(names, number)
     test = taken.visit(statement.test)
-    if len(taken.calls) != 1:
+    if not taken.calls:
         return None
     expected: tuple[Any] | None = None
     match test:
-        case ast.Compare(left=ast.Subscript(value=ast.Name(id=name)), ops=[ast.Eq()], comparators=[right]):
+        case ast.Compare(left=ast.Subscript(), ops=[ast.Eq()], comparators=[right]) if len(taken.calls) == 1:
             try:
-                expected = (ast.literal_eval(right),) if name == _VALUES else None
+                expected = (ast.literal_eval(right),)
             except (ValueError, TypeError):
                 expected = None
-    return Assertion(taken.calls[0], ast.unparse(test), expected)
+    return Assertion(f"[{', '.join(taken.calls)}]", ast.unparse(test), expected)
 
 
-class _TakeCall(ast.NodeTransformer):
+class _TakeCalls(ast.NodeTransformer):
     def __init__(self, names: set[str], number: int) -> None:
         self.names = names
         self.number = number
@@ -132,9 +133,15 @@ class _TakeCall(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name) and node.func.id in self.names:
             self.calls.append(ast.unparse(node))
-            hole = ast.parse(f"{_VALUES}[{self.number}]", mode="eval").body
-            return ast.copy_location(hole, node)
+            return ast.parse(f"{_VALUES}[{self.number}][{len(self.calls) - 1}]", mode="eval").body
         return self.generic_visit(node)
+
+
+def _defined(body: list[ast.stmt]) -> set[str]:
+    """Functions of the reference, and names that it gives to some."""
+    names = {statement.name for statement in body if isinstance(statement, ast.FunctionDef)}
+    targets = [target for statement in body if isinstance(statement, ast.Assign) for target in statement.targets]
+    return names | {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _make(row: Row) -> Problem:
@@ -147,13 +154,12 @@ def _make(row: Row) -> Problem:
         body = ast.parse(reference).body
     except (SyntaxError, ValueError) as error:
         raise BenchmarkError(f"{row.place}: `code` is not Python: {error}") from None
-    names = {statement.name for statement in body if isinstance(statement, ast.FunctionDef)}
-    assertions = []
+    names, assertions = _defined(body), []
     for number, test in enumerate(tests):
         assertion = read_assertion(test, names, number)
         if assertion is None:
             raise BenchmarkError(
-                f"{row.place}: `test_list`: {test[:80]!r} is not one assertion about one call of what `code` defines"
+                f"{row.place}: `test_list`: {test[:80]!r} is not an assertion about a call of what `code` defines"
             )
         assertions.append(assertion)
     setup = "\n".join([*texts_of(row, "test_imports"), str(row.values.get("test_setup_code") or "")])

@@ -1,4 +1,4 @@
-"""An evaluation for the terminal, in the shape of the paper's Table 2: base, +SSD and what changed, by difficulty."""
+"""An evaluation for the terminal, as the paper's Table 2: base, +SSD and what changed, by difficulty; a table a k."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+BEST = "best base"
 UNSAFE = "programs ran WITHOUT full isolation (--unsafe-execution): these verdicts can be forged or disturbed"
 
 
@@ -25,47 +26,56 @@ def render(report: dict[str, Any]) -> RenderableType:
 
 def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[RenderableType]:
     points = {point["stage"]: point for point in benchmark["points"]}
-    groups = list(next(iter(points.values()))["pass_at_k"])
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
+    rows = _rows(benchmark, points)
     for k in pass_k:
-        for group in groups:
-            num_problems = next(iter(points.values()))["pass_at_k"][group]["num_problems"]
-            table.add_column(f"pass@{k}\n{group} ({num_problems:,})", justify="right")
-    for label, point in _rows(benchmark, points):
-        table.add_row(label, *(_estimate(point["pass_at_k"][g][f"pass@{k}"]) for k in pass_k for g in groups))
-    for student, comparison in {"": benchmark, **benchmark["others"]}.items():
-        prefix = f"{student}: " if student else ""
-        for label, key in (("difference", "difference"), ("to the best base", "difference_to_best_base")):
-            if (found := comparison[key]) is not None and (key == "difference" or benchmark["best_base"]):
-                cells = (_difference(found[g][f"pass@{k}"]) for k in pass_k for g in groups)
-                table.add_row(f"{prefix}{label}", *cells)
-    yield table
-    for label, point in _rows(benchmark, points):
-        yield Text.from_markup(f"[dim]{label.splitlines()[0]}: {escape(_shares(point))}[/]")
+        yield _table(f"{name}, pass@{k}", benchmark, rows, f"pass@{k}")
+    for label, point in rows.items():
+        yield Text(f"{label}: {_shares(point)}", style="dim")
     if (budgets := benchmark["matched_budgets"]) is not None:
         yield from (Text(line) for line in _budgets(budgets))
     if (best := benchmark["best_base"]) is not None:
-        yield Text.from_markup(f"[yellow]best base[/]: {escape(best['warning'])}")
+        if best["stage"] == benchmark["base"]:
+            yield Text(f"no other temperature of the sweep gives base a higher {best['by']}")
+        else:
+            yield Text.from_markup(f"[yellow]{BEST}[/]: {escape(best['warning'])}")
     for note in benchmark["notes"]:
         yield Text.from_markup(f"[yellow]note[/]: {escape(note)}")
     if not benchmark["is_isolated"]:
         yield Text.from_markup(f"[bold red]{UNSAFE}[/]")
 
 
-def _rows(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]], metric: str) -> Table:
+    groups = {group: found["num_problems"] for group, found in next(iter(rows.values()))["pass_at_k"].items()}
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for group, num_problems in groups.items():
+        table.add_column(f"{group} ({num_problems:,})", justify="right")
+    for label, point in rows.items():
+        setting = f" {_setting(point['decoding'])}" if point["decoding"] else ""
+        table.add_row(f"{label}{setting}", *(_estimate(point["pass_at_k"][group][metric]) for group in groups))
+    for label, found in _comparisons(benchmark, has_best=BEST in rows):
+        if found is not None:
+            table.add_row(label, *(_difference(found[group][metric]) for group in groups))
+    return table
+
+
+def _comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple[str, Any]]:
+    for student, comparison in {"": benchmark, **benchmark["others"]}.items():
+        prefix = f"{student}: " if student else ""
+        yield f"{prefix}difference", comparison["difference"]
+        if has_best:
+            yield f"{prefix}to the best base", comparison["difference_to_best_base"]
+
+
+def _rows(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is shown side by side; the other points of a sweep are in the JSON."""
     best = benchmark["best_base"]
-    named = {benchmark["student"]: "+SSD"}
-    named |= {student["stage"]: f"+SSD {name}" for name, student in benchmark["others"].items()}
-    named = {benchmark["base"]: "base", best and best["stage"]: "best base", **named}
-    if best and best["stage"] == benchmark["base"]:
-        named[benchmark["base"]] = "base, also the best"
-    shown = [stage for stage in named if stage]
-    for stage in shown or points:
-        point = points[stage]
-        decoding = point["decoding"]
-        setting = f"\n{_setting(decoding)}" if decoding else ""
-        yield f"{named.get(stage, 'samples') if stage else 'samples'}{setting}", point
+    named = {"base": benchmark["base"], BEST: best and best["stage"], "+SSD": benchmark["student"]}
+    if named[BEST] == named["base"]:
+        del named[BEST]
+    named |= {f"+SSD {name}": student["stage"] for name, student in benchmark["others"].items()}
+    shown = {label: points[stage] for label, stage in named.items() if stage is not None}
+    return shown or {str(point["stage"] or "samples"): point for point in points.values()}
 
 
 def _setting(decoding: dict[str, Any]) -> str:
@@ -76,14 +86,14 @@ def _estimate(found: dict[str, float] | None) -> str:
     """In per cent, with its interval; a dash where it is undefined."""
     if found is None:
         return "-"
-    return f"{100 * found['mean']:.1f}\n{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+    return f"{100 * found['mean']:.1f} ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
 
 
 def _difference(found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
     bounds = f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
-    return f"{100 * found['mean']:+.1f}\n{bounds}\np={found['p_value']:.2g}"
+    return f"{100 * found['mean']:+.1f} ({bounds})\np={found['p_value']:.2g}"
 
 
 def _shares(point: dict[str, Any]) -> str:
@@ -108,6 +118,4 @@ def _budgets(budgets: dict[str, Any]) -> Iterator[str]:
 def _flat(found: dict[str, Any] | None) -> str:
     if found is None:
         return "undefined (more would fit than were drawn)"
-    text = _difference(found) if "p_value" in found else _estimate(found)
-    mean, bounds, *rest = text.split("\n")
-    return f"{mean} ({', '.join([bounds, *rest])})"
+    return _difference(found).replace("\n", ", ") if "p_value" in found else _estimate(found)
