@@ -126,7 +126,7 @@ def test_a_hang_is_ended_by_wall_time_however_many_run_beside_it() -> None:
 
 def test_a_worker_that_is_lost_is_replaced_and_the_run_repeated() -> None:
     with open_sandbox() as sandbox:
-        lost = sandbox._idle.queue[0]
+        lost = sandbox._idle[-1]
         assert lost is not None
         lost._process.kill()
         lost._process.wait()
@@ -145,7 +145,7 @@ def test_the_second_loss_in_a_row_is_a_harness_error(monkeypatch: pytest.MonkeyP
             return worker
 
         monkeypatch.setattr(sandbox, "_new_worker", start_dead)
-        lost = sandbox._idle.queue[0]
+        lost = sandbox._idle[-1]
         assert lost is not None
         lost._process.kill()
         lost._process.wait()
@@ -242,7 +242,7 @@ def test_unsafely_it_runs_anyway_and_every_result_says_so(sandbox: Sandbox) -> N
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path, sandbox: Sandbox) -> None:
     code = (
         "from forklock.sandbox.pool import Sandbox\nsandbox = Sandbox(num_workers=1).__enter__()\n"
-        "print(sandbox._idle.queue[0]._process.pid, flush=True)\n"
+        "print(sandbox._idle[-1]._process.pid, flush=True)\n"
         "list(sandbox.run_program('import time; time.sleep(1000)', ['']))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env={"PYTHONPATH": SOURCE}) as parent:

@@ -16,15 +16,17 @@ import resource
 import signal
 import sys
 from types import CodeType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from forklock.sandbox import linux, python_main, wire
+from forklock.sandbox import linux, purity, python_main, reuse, wire
 from forklock.sandbox.encoding import encode
 
 CHANNEL = 3
 """Descriptor to the zygote: the compiled code of the first child, the value of a call."""
 SCRIPT_NAME = "script"
 NOT_FOUND = 127
+fork_hooks: list[dict[str, Any]] = []
+"""What the zygote's modules want done around a fork. For forks of the program, not for the zygote's own."""
 
 
 def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namespaces: bool) -> NoReturn:
@@ -33,8 +35,15 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
     try:
         _prepare(job.bounds, descriptors, has_namespaces=has_namespaces)
         if job.kind == wire.SCRIPT:
+            _limit(resource.RLIMIT_AS, job.bounds.memory_bytes, job.bounds.memory_bytes)
             _become(job)
-        compiled = _load(job)
+        modules = _announce(job.source) if job.session else None
+        growth_bytes = 0 if modules is None else reuse.MAX_GROWTH_BYTES
+        _limit(resource.RLIMIT_AS, job.bounds.memory_bytes, job.bounds.memory_bytes + growth_bytes)
+        compiled, message = _load(job)
+        if modules is not None:
+            reuse.serve(job, compiled, reuse.Surroundings(modules), message)
+        _send(message)
         if job.kind == wire.PROGRAM:
             os.close(CHANNEL)
             code = python_main.run_as_main(compiled)
@@ -57,7 +66,6 @@ def _prepare(bounds: wire.Bounds, descriptors: tuple[int, int, int, int], *, has
             os.dup2(descriptor, target, inheritable=target != CHANNEL)
     os.closerange(CHANNEL + 1, 256)
     for kind, wanted in (
-        (resource.RLIMIT_AS, bounds.memory_bytes),
         (resource.RLIMIT_NPROC, bounds.num_processes),
         (resource.RLIMIT_CPU, int(bounds.cpu_s) + 2),  # the zygote is exact; this holds if it can't look
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
@@ -66,25 +74,47 @@ def _prepare(bounds: wire.Bounds, descriptors: tuple[int, int, int, int], *, has
     ):
         if kind == resource.RLIMIT_NPROC and not has_namespaces:
             continue  # it would count what the user runs elsewhere
-        hard = resource.getrlimit(kind)[1]
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (limit, limit))
+        _limit(kind, wanted, wanted)
     if has_namespaces:
         linux.keep_capabilities([])
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the zygote is not: without this, /dev/stdin would be out of reach
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for hook in fork_hooks:
+        os.register_at_fork(**hook)
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading.main_thread()._set_native_id()
     gc.enable()
 
 
-def _load(job: wire.Job) -> CodeType:
-    """The program's code; the first child compiles it and says so before any line of the program has run."""
+def _limit(kind: int, soft: int, hard: int) -> None:
+    highest = resource.getrlimit(kind)[1]
+    if highest != resource.RLIM_INFINITY:
+        soft, hard = min(soft, highest), min(hard, highest)
+    resource.setrlimit(kind, (soft, hard))
+
+
+def _announce(source: bytes) -> frozenset[str] | None:
+    """The modules that the program names, if its tests may share this process. Said on a socket, where nothing can be
+    unsaid, before any line of the program has run: the zygote believes the first byte, and no later one."""
+    try:
+        modules = purity.check(source)
+    except (purity.ImpureError, SyntaxError, ValueError, RecursionError):
+        _send(wire.WILL_NOT)
+        return None
+    _send(wire.WILL_SHARE)
+    return modules
+
+
+def _load(job: wire.Job) -> tuple[CodeType, bytes]:
+    """The program's code, and what to say of it before any line of the program runs: the first child compiles."""
     name = f"{os.getcwd()}/{python_main.FILE_NAME}"
     with open(name, "wb") as file:
         file.write(job.source)
     if job.code:
         loaded = marshal.loads(job.code)
         assert isinstance(loaded, CodeType)
-        return loaded
+        return loaded, b""
     try:
         code = compile(job.source, name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
@@ -93,8 +123,7 @@ def _load(job: wire.Job) -> CodeType:
         sys.stderr.flush()
         os._exit(1)
     body = marshal.dumps(code)
-    _send(wire.CODE + len(body).to_bytes(4, "little") + body)
-    return code
+    return code, wire.CODE + len(body).to_bytes(4, "little") + body
 
 
 def _become(job: wire.Job) -> NoReturn:

@@ -10,10 +10,11 @@ Not a boundary against faults of the kernel, nor against what can be read off ti
 
 from __future__ import annotations
 
+import itertools
 import marshal
 import os
-import queue
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,7 @@ from forklock.sandbox.results import CallResult, Outcome, RunResult, judge
 from forklock.sandbox.values import UnreadableValueError, decode
 from forklock.sandbox.worker import Worker, WorkerError
 
-NOTHING = wire.Report(wire.NOT_STOPPED, 0, 0.0, 0.0, 0, b"", b"", b"")
+NOTHING = wire.Report(wire.NOT_STOPPED, 0, 0.0, 0.0, 0, wire.ALONE, b"", b"", b"")
 
 
 class Sandbox(AbstractContextManager["Sandbox"]):
@@ -34,22 +35,32 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     one test reaches the next: not memory, not files, not processes.
     """
 
-    def __init__(self, limits: Limits | None = None, *, num_workers: int | None = None, unsafe: bool = False) -> None:
-        """`unsafe`: start even where layers are missing, and mark every result so."""
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        num_workers: int | None = None,
+        unsafe: bool = False,
+        reuse: bool = True,
+    ) -> None:
+        """`unsafe`: start even where layers are missing, and mark every result so. `reuse`: let the tests of a program
+        share a process where that can't change a result (`docs/sandbox.md` says where)."""
         self.limits = limits or Limits()
         self.num_workers = num_workers or len(os.sched_getaffinity(0))
         self.missing: tuple[str, ...] = ()
         """Layers that programs run without; always empty unless `unsafe`."""
         self._is_unsafe = unsafe
-        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._reuses = reuse
+        self._idle: list[Worker | None] = []
+        """None: a worker that has not been needed yet."""
+        self._freed = threading.Condition()
+        self._sessions = itertools.count(1)
 
     def __enter__(self) -> Self:
         """Starts the first worker; `SandboxUnavailableError` where programs can't be isolated."""
         first = self._new_worker()
         self.missing = first.missing
-        for _ in range(self.num_workers - 1):
-            self._idle.put(None)  # started when first needed
-        self._idle.put(first)
+        self._idle = [*[None] * (self.num_workers - 1), first]
         return self
 
     def __exit__(
@@ -57,7 +68,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     ) -> None:
         """Waits for what runs in other threads, then ends every worker."""
         for _ in range(self.num_workers):
-            worker = self._idle.get()
+            worker = self._take(0)
             if worker is not None:
                 worker.close()
 
@@ -65,9 +76,10 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         self, source: str | bytes, inputs: Iterable[str | bytes], limits: Limits | None = None
     ) -> Iterator[RunResult]:
         """Runs `python3 solution.py < input` for each input, as real Python would."""
-        program = _Program(self, wire.PROGRAM, source, limits or self.limits)
-        for text in inputs:
-            yield program.run(_as_bytes(text))[0]
+        with _Program(self, wire.PROGRAM, source, limits or self.limits) as program:
+            program.expect(inputs)
+            for text in inputs:
+                yield program.run(_as_bytes(text))[0]
 
     def call_function(
         self,
@@ -76,43 +88,70 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         calls: Iterable[Sequence[object]],
         limits: Limits | None = None,
     ) -> Iterator[CallResult]:
-        """Calls `entry_point` once for each list of arguments, each time in a process that has just loaded the
-        program. `Class.method` is called on a new instance. Arguments are builtin types."""
-        program = _Program(self, wire.FUNCTION, source, limits or self.limits)
-        for arguments in calls:
-            result, payload = program.run(b"", entry_point, marshal.dumps(list(arguments)))
-            yield _call_result(result, payload)
+        """Calls `entry_point` once for each list of arguments, each time in a module that has just been loaded.
+        `Class.method` is called on a new instance. Arguments are builtin types."""
+        with _Program(self, wire.FUNCTION, source, limits or self.limits) as program:
+            program.expect(calls)
+            for arguments in calls:
+                result, payload = program.run(b"", entry_point, marshal.dumps(list(arguments)))
+                yield _call_result(result, payload)
 
     def run_script(
         self, command: Sequence[str], source: str | bytes, inputs: Iterable[str | bytes], limits: Limits | None = None
     ) -> Iterator[RunResult]:
         """Runs `command script < input` for each input, such as `["bash"]`."""
-        program = _Program(self, wire.SCRIPT, source, limits or self.limits, tuple(command))
-        for text in inputs:
-            yield program.run(_as_bytes(text))[0]
+        with _Program(self, wire.SCRIPT, source, limits or self.limits, tuple(command)) as program:
+            for text in inputs:
+                yield program.run(_as_bytes(text))[0]
 
     def _run(self, job: wire.Job, stdin: bytes) -> wire.Report | str:
         """The report, or what went wrong on our side twice."""
         cause = ""
         for _ in range(2):
-            leased = self._idle.get()
+            leased = self._take(job.session)
             try:
                 if leased is None:
                     leased = self._new_worker()
-                return leased.run(job, stdin)
+                keeps_it = job.session and leased.session == job.session
+                return leased.run(job._replace(source=b"", code=b"") if keeps_it else job, stdin)
             except WorkerError as error:
                 assert leased is not None
                 cause = f"{error}; {leased.close()}"
                 leased = None
             finally:
-                self._idle.put(leased)
+                with self._freed:
+                    self._idle.append(leased)
+                    self._freed.notify()
         return cause
+
+    def _take(self, session: int) -> Worker | None:
+        """An idle worker: best the one that keeps this program's process, next one that keeps none."""
+        with self._freed:
+            while not self._idle:
+                self._freed.wait()
+            best = max(range(len(self._idle)), key=lambda index: _fitness(self._idle[index], session))
+            return self._idle.pop(best)
+
+    def _forget(self, session: int) -> None:
+        """No more tests of this program will come: whatever keeps its process is as free as any."""
+        with self._freed:
+            for worker in self._idle:
+                if worker is not None and worker.session == session:
+                    worker.session = 0
 
     def _new_worker(self) -> Worker:
         return Worker(scratch_bytes=self.limits.file_bytes, is_unsafe=self._is_unsafe)
 
 
-class _Program:
+def _fitness(worker: Worker | None, session: int) -> int:
+    if worker is None:
+        return 0
+    if worker.session == 0:
+        return 2
+    return 3 if worker.session == session else 1
+
+
+class _Program(AbstractContextManager["_Program"]):
     """One program on its way through its tests: compiled by its first child, loaded by the others."""
 
     def __init__(
@@ -125,6 +164,19 @@ class _Program:
         self.source = _as_bytes(source)
         self.code = b""
         """Marshalled; never read here, only handed to the next child."""
+        self.session = 0
+        """Not 0 while its tests may share a process."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.session:
+            self.sandbox._forget(self.session)
+
+    def expect(self, tests: Iterable[object]) -> None:
+        """A program with one test has nothing to share."""
+        if self.sandbox._reuses and not (isinstance(tests, Sized) and len(tests) < 2):
+            self.session = next(self.sandbox._sessions)
 
     def run(self, stdin: bytes, entry_point: str = "", arguments: bytes = b"") -> tuple[RunResult, bytes]:
         """The result, and what the child put on its channel after the code."""
@@ -133,10 +185,14 @@ class _Program:
             cause = f"{len(self.source)} bytes of source, above the limit of {self.limits.source_bytes}"
             return self._result(Outcome.COMPILE_ERROR, cause, NOTHING), b""
         had_code = bool(self.code)
-        job = wire.Job(self.kind, self.limits.bounds(), self.source, self.code, entry_point, arguments, self.command)
+        job = wire.Job(
+            self.kind, self.limits.bounds(), self.source, self.code, entry_point, arguments, self.command, self.session
+        )
         report = self.sandbox._run(job, stdin)
         if isinstance(report, str):
             return self._result(Outcome.HARNESS_ERROR, report, NOTHING), b""
+        if report.reuse == wire.ALONE:
+            self.session = 0
         outcome, cause = judge(report, is_python=is_python, has_code=had_code)
         payload = report.channel
         if is_python and not had_code and payload[:1] == wire.CODE:
@@ -156,6 +212,7 @@ class _Program:
             wall_s=report.wall_s,
             peak_memory_bytes=report.peak_memory_bytes,
             is_isolated=not self.sandbox.missing,
+            is_shared=report.reuse != wire.ALONE,
             cause=cause,
         )
 

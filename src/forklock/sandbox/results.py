@@ -42,6 +42,9 @@ class RunResult:
     """False where the sandbox was allowed to start with layers missing."""
     cause: str = ""
     """For people: which limit, which signal, which fault."""
+    is_shared: bool = False
+    """Whether other tests of the program ran in the same process, because that can't be told from the result. Its
+    peak memory then holds what the process was left with by earlier ones."""
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import gc
 import os
@@ -13,6 +14,8 @@ import signal
 import time
 
 from forklock.sandbox import child, wire
+from forklock.sandbox.kept import Begun, Kept
+from forklock.sandbox.scratch import empty_folder
 
 FIRST_LOOK_S = 0.02
 LOOK_S = 0.05
@@ -33,35 +36,72 @@ class SpoiltError(Exception):
 class Supervisor:
     """One at a time: its process namespace holds the zygote and the child's tree, nothing else."""
 
-    def __init__(self, *, has_namespaces: bool) -> None:
+    def __init__(self, scratch: str, *, has_namespaces: bool) -> None:
+        self.scratch = scratch
         self.has_namespaces = has_namespaces
+        self.kept: Kept | None = None
 
     def run(self, job: wire.Job, stdin: int, parent: int) -> wire.Report:
-        """Runs the job to its end. If `parent`, the control socket, hangs up meanwhile, ends the zygote itself."""
-        pipes = (os.pipe(), os.pipe(), os.pipe())
+        """Runs the job to its end. If `parent`, the control socket, hangs up meanwhile, ends the zygote itself.
+
+        Children are forked from here alone: how deep the zygote's own calls are is part of what they see."""
+        if self.kept is not None and self.kept.job.session != job.session:
+            self._drop_kept()
+        if self.kept is None:
+            begun = self._begin(job, stdin)
+            if job.session == 0:
+                return self._watch(job, begun, parent)
+            said = begun.first_word(job.bounds.cpu_s, parent)
+            if said == wire.WILL_NOT:
+                return self._watch(job, begun, parent)
+            self.kept = Kept(job, begun, parent)
+            report = self.kept.run(job.arguments, stdin) if said == wire.WILL_SHARE else None
+        else:
+            report = self.kept.run(job.arguments, stdin)
+        alone = self.kept.job._replace(arguments=job.arguments, session=0)
+        if report is None or report.reuse != wire.KEPT:
+            self._drop_kept()
+        if report is None:
+            os.lseek(stdin, 0, os.SEEK_SET)
+            begun = self._begin(alone, stdin)
+            return self._watch(alone, begun, parent)
+        return report
+
+    def _drop_kept(self) -> None:
+        assert self.kept is not None
+        self._end_all(self.kept.begun.pid)
+        self.kept.begun.close()
+        self.kept = None
+        empty_folder(self.scratch)
+
+    def _begin(self, job: wire.Job, stdin: int) -> Begun:
+        """Forks the child. Its channel is a socket where its first word has to be one that can't be unsaid."""
+        pipes = [os.pipe(), os.pipe(), _socket_pair() if job.session else os.pipe()]
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
             child.run_job(job, (stdin, pipes[0][1], pipes[1][1], pipes[2][1]), has_namespaces=self.has_namespaces)
-        handle = os.pidfd_open(pid)
         for _, write in pipes:
             os.close(write)
-        watch = _Watch(job, pid, [read for read, _ in pipes], started, self)
+        return Begun(pid, os.pidfd_open(pid), [read for read, _ in pipes], started)
+
+    def _watch(self, job: wire.Job, begun: Begun, parent: int) -> wire.Report:
+        watch = _Watch(job, begun, self)
         try:
-            watch.until_end(handle, parent)
-            wall_s = time.monotonic() - started
-            status, cpu_s, peak = self._end_all(pid, watch)
+            watch.until_end(parent)
+            wall_s = time.monotonic() - begun.started
+            status, cpu_s, peak = self._end_all(begun.pid)
+            cpu_s += watch.reaped_cpu_s
             watch.drain()
         finally:
-            os.close(handle)
-            for read, _ in pipes:
-                os.close(read)
+            begun.close()
+        empty_folder(self.scratch)
         gc.collect(0)
         stdout, stderr, channel = (bytes(kept) for kept in watch.kept)
         peak = max(peak, watch.peak)
-        return wire.Report(watch.stopped, status, cpu_s, wall_s, peak, stdout, stderr, channel)
+        return wire.Report(watch.stopped, status, cpu_s, wall_s, peak, wire.ALONE, stdout, stderr, channel)
 
-    def _end_all(self, pid: int, watch: _Watch) -> tuple[int, float, int]:
+    def _end_all(self, pid: int) -> tuple[int, float, int]:
         """Kills whatever the child left, reaps it all: the child's status, the CPU time and the peak memory."""
         self.kill_all(pid)
         status, cpu_s, peak = 0, 0.0, 0
@@ -80,7 +120,7 @@ class Supervisor:
             cpu_s += usage.ru_utime + usage.ru_stime
             if ended == pid:
                 status, peak = os.waitstatus_to_exitcode(raw), usage.ru_maxrss * 1024
-        return status, cpu_s + watch.reaped_cpu_s, peak
+        return status, cpu_s, peak
 
     def kill_all(self, pid: int) -> None:
         """In a process namespace of its own, one kill reaches all, and none can be born meanwhile: the kernel holds
@@ -110,13 +150,14 @@ class Supervisor:
 class _Watch:
     """Reads what a child writes and looks at what it uses."""
 
-    def __init__(self, job: wire.Job, pid: int, readers: list[int], started: float, supervisor: Supervisor) -> None:
+    def __init__(self, job: wire.Job, begun: Begun, supervisor: Supervisor) -> None:
         self.bounds = job.bounds
         output_bytes = job.bounds.output_bytes
         self.most_kept = (output_bytes, STDERR_KEPT, output_bytes + wire.most_code_bytes(job.source))
-        self.pid = pid
-        self.readers = readers
-        self.started = started
+        self.pid = begun.pid
+        self.handle = begun.handle
+        self.readers = begun.readers
+        self.started = begun.started
         self.supervisor = supervisor
         self.kept = [bytearray(), bytearray(), bytearray()]
         self.stopped = wire.NOT_STOPPED
@@ -124,10 +165,10 @@ class _Watch:
         self.peak = 0
         self.num_stderr_bytes = 0
 
-    def until_end(self, handle: int, parent: int) -> None:
+    def until_end(self, parent: int) -> None:
         """Until the child itself has ended, or has to."""
         poll = select.poll()
-        poll.register(handle, select.POLLIN)
+        poll.register(self.handle, select.POLLIN)
         poll.register(parent, 0)  # hang-ups only
         for reader in self.readers:
             os.set_blocking(reader, False)
@@ -140,7 +181,7 @@ class _Watch:
                     os._exit(0)  # process 1 of the namespace: takes everything with it
                 if descriptor in self.readers and not self._read(self.readers.index(descriptor)):
                     poll.unregister(descriptor)
-            if any(descriptor == handle for descriptor, _ in events):
+            if any(descriptor == self.handle for descriptor, _ in events):
                 return
             if time.monotonic() >= next_look:
                 self._look()
@@ -156,7 +197,7 @@ class _Watch:
         """False when there is nothing more."""
         try:
             data = os.read(self.readers[index], READ_SIZE)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):
             return False
         kept = self.kept[index]
         kept += data
@@ -208,6 +249,11 @@ class _Watch:
                 continue
             if ended:
                 self.reaped_cpu_s += usage.ru_utime + usage.ru_stime
+
+
+def _socket_pair() -> tuple[int, int]:
+    ours, theirs = _socket.socketpair()
+    return ours.detach(), theirs.detach()
 
 
 def _waited_s(pid: int) -> float:

@@ -16,8 +16,14 @@ PROGRAM, FUNCTION, SCRIPT = range(3)
 NOT_STOPPED, STOPPED_CPU, STOPPED_WALL, STOPPED_MEMORY, STOPPED_OUTPUT = range(5)
 """Why the zygote ended a child."""
 
+WILL_SHARE, WILL_NOT = b"R", b"A"
+"""First byte on the channel of a child with a session, sent before any line of the program: its tests may share it."""
 NO_CODE, SYNTAX_ERROR, CODE = b"", b"S", b"C"
 """First byte on a child's channel: it died before it had compiled; it could not compile; its code follows."""
+
+ALONE, KEPT, RENEWED = range(3)
+"""What became of a child that might have been kept for more tests: it was not, and none of the program's is to be
+again; it waits for the next test; it ended, and another may be begun."""
 
 
 class Bounds(NamedTuple):
@@ -45,6 +51,8 @@ class Job(NamedTuple):
     arguments: bytes
     """Marshalled, for the child alone."""
     command: tuple[str, ...]
+    session: int = 0
+    """Not 0: the child may be kept for the next job of this number, if nothing can tell the difference."""
 
 
 class Setup(NamedTuple):
@@ -70,13 +78,15 @@ class Report(NamedTuple):
     cpu_s: float
     wall_s: float
     peak_memory_bytes: int
+    reuse: int
+    """`KEPT` and the others."""
     stdout: bytes
     stderr: bytes
     channel: bytes
 
 
 _LENGTH = struct.Struct("=I")
-_REPORT = struct.Struct("=iiddqIII")
+_REPORT = struct.Struct("=iiddqiIII")
 MAX_JOB_BYTES = 1 << 31
 
 
@@ -108,13 +118,29 @@ LENGTH_BYTES = _LENGTH.size
 
 def pack_report(report: Report) -> bytes:
     blobs = (report.stdout, report.stderr, report.channel)
-    return b"".join((_REPORT.pack(*report[:5], *map(len, blobs)), *blobs))
+    return b"".join((_REPORT.pack(*report[:6], *map(len, blobs)), *blobs))
 
 
 REPORT_HEAD_BYTES = _REPORT.size
+_ANSWER = struct.Struct("=?qI")
+"""From a kept child to its zygote: whether it goes on, its peak memory, the length of what follows."""
+ANSWER_HEAD_BYTES = _ANSWER.size
 
 
-def unpack_report_head(head: bytes) -> tuple[tuple[int, int, float, float, int], tuple[int, int, int]]:
+def pack_answer(*, goes_on: bool, peak_memory_bytes: int, payload: bytes) -> bytes:
+    return _ANSWER.pack(goes_on, peak_memory_bytes, len(payload)) + payload
+
+
+def unpack_answer_head(head: bytes) -> tuple[bool, int, int]:
+    goes_on, peak, length = _ANSWER.unpack(head)
+    return goes_on, peak, length
+
+
+def pack_test(arguments: bytes) -> bytes:
+    return _LENGTH.pack(len(arguments)) + arguments
+
+
+def unpack_report_head(head: bytes) -> tuple[tuple[int, int, float, float, int, int], tuple[int, int, int]]:
     """The numbers, and the lengths of what follows."""
-    stopped, status, cpu_s, wall_s, peak, *lengths = _REPORT.unpack(head)
-    return (stopped, status, cpu_s, wall_s, peak), (lengths[0], lengths[1], lengths[2])
+    stopped, status, cpu_s, wall_s, peak, reuse, *lengths = _REPORT.unpack(head)
+    return (stopped, status, cpu_s, wall_s, peak, reuse), (lengths[0], lengths[1], lengths[2])

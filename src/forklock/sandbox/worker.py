@@ -21,10 +21,12 @@ ANSWER_MARGIN_S = 15.0
 """Beyond the longest that a job may take."""
 PRELOADED = (
     "bisect",
+    "cmath",
     "collections",
     "copy",
     "datetime",
     "decimal",
+    "fractions",
     "functools",
     "heapq",
     "io",
@@ -66,6 +68,8 @@ class Worker:
         """Starts a zygote and waits until it is warm, or raises `SandboxUnavailableError`."""
         self.missing: tuple[str, ...] = ()
         """Layers that it runs without; always empty unless `is_unsafe`."""
+        self.session = 0
+        """The program whose process it keeps for more tests; 0: none that is wanted."""
         self._folder = tempfile.mkdtemp(prefix="forklock-sandbox-") if is_unsafe else ""
         self._control, theirs = socket.socketpair()
         source = str(Path(__file__).resolve().parents[2])
@@ -118,14 +122,21 @@ class Worker:
             sent = socket.send_fds(self._control, [message], [descriptor])
             if sent < len(message):
                 self._control.sendall(memoryview(message)[sent:])
-            numbers, lengths = wire.unpack_report_head(self._receive(wire.REPORT_HEAD_BYTES))
-            if sum(lengths) > 2 * job.bounds.output_bytes + wire.most_code_bytes(job.source) + (1 << 20):
-                raise WorkerError("a report longer than any job allows")
-            return wire.Report(*numbers, *(self._receive(length) for length in lengths))
+            report = self._receive_report(job)
+            self.session = job.session if report.reuse == wire.KEPT else 0
+            return report
         except (OSError, EOFError) as error:
             raise WorkerError(f"{type(error).__name__}: {error}") from error
         finally:
             os.close(descriptor)
+
+    def _receive_report(self, job: wire.Job) -> wire.Report:
+        numbers, lengths = wire.unpack_report_head(self._receive(wire.REPORT_HEAD_BYTES))
+        if sum(lengths) > 2 * job.bounds.output_bytes + wire.most_code_bytes(job.source) + (1 << 20):
+            raise WorkerError("a report longer than any job allows")
+        blobs = memoryview(self._receive(sum(lengths)))
+        stdout, stderr = lengths[0], lengths[0] + lengths[1]
+        return wire.Report(*numbers, bytes(blobs[:stdout]), bytes(blobs[stdout:stderr]), bytes(blobs[stderr:]))
 
     def close(self) -> str:
         """Ends the zygote and all in its namespace; what it last complained of."""
