@@ -73,8 +73,8 @@ METHODS = frozenset(
     f"__{name}__"
     for name in "init new repr str bytes format lt le eq ne gt ge hash bool len getitem setitem delitem missing iter "
     "next reversed contains call add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or radd rsub "
-    "rmul rmatmul rtruediv rfloordiv rmod rpow rlshift rrshift rand rxor ror iadd isub imul itruediv ifloordiv imod ipow "
-    "ilshift irshift iand ixor ior neg pos abs invert int float index round trunc floor ceil slots".split()
+    "rmul rmatmul rtruediv rfloordiv rmod rpow rlshift rrshift rand rxor ror iadd isub imul itruediv ifloordiv imod "
+    "ipow ilshift irshift iand ixor ior neg pos abs invert int float index round trunc floor ceil slots".split()
 )
 READABLE = frozenset({"__next__", "__iter__", "__getitem__", "__contains__", "__len__"})
 """Read of any value, they give a bound method, which can't be changed."""
