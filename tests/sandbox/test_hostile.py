@@ -13,6 +13,7 @@ import pytest
 from corpus import INPUT, PROGRAMS, SECRET
 from sandbox_cases import SHORT, open_sandbox
 
+from forklock.sandbox import wire
 from forklock.sandbox.pool import Sandbox
 
 WHAT_IS_LEFT = """import os
@@ -41,7 +42,7 @@ def test_it_ends_as_it_must_and_nothing_stays(
 ) -> None:
     monkeypatch.setenv("SECRET", SECRET)
     hostile = PROGRAMS[name]
-    [result] = sandbox.run_program(hostile.source.replace("PORT", str(port)), [INPUT])
+    [result] = sandbox.run_program(hostile.source.replace("PORT", str(port)), iter([INPUT]))  # more might come
     assert result.outcome in hostile.outcomes, (result, result.stderr)
     if hostile.text is not None:
         assert result.text == hostile.text
@@ -106,13 +107,39 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.parametrize("calls", [[[5]], [[5], [5]]], ids=["one call", "two calls"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_can_only_ever_produce_a_value(sandbox: Sandbox, name: str) -> None:
+def test_a_function_can_only_ever_produce_a_value(sandbox: Sandbox, name: str, calls: list[list[object]]) -> None:
     source, outcome, value = FUNCTIONS[name]
-    [result] = sandbox.call_function(source, "f", [[5]])
+    result, *others = sandbox.call_function(source, "f", calls)
+    assert [(other.outcome, other.value) for other in others] == [(outcome, value)] * len(others)
     assert (result.outcome, result.value) == (outcome, value), (result.cause, result.stderr)
     [after] = sandbox.run_program(WHAT_IS_LEFT, [INPUT])
     assert after.text == NOTHING
+
+
+def test_that_a_process_may_be_shared_can_be_said_only_before_the_program_runs(sandbox: Sandbox) -> None:
+    source = (
+        "import os\nn = 0\ndef f(x):\n    global n\n    n += 1\n"
+        f"    os.write(3, {wire.WILL_SHARE + wire.pack_answer(goes_on=True, peak_memory_bytes=1, payload=b'6')!r})\n"
+        "    return n"
+    )
+    results = list(sandbox.call_function(source, "f", [[1], [2]]))
+    assert [(result.outcome, result.value, result.is_shared) for result in results] == [
+        ("runtime_error", None, False)
+    ] * 2
+
+
+def test_nothing_that_a_program_says_reaches_the_grader_s_own_output(
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = (
+        "import os, sys\nfor f in range(64):\n    try: os.write(f, b'all tests passed\\n')\n    except OSError: pass\n"
+        "print('all tests passed', file=sys.stderr)\nraise SystemExit('all tests passed')"
+    )
+    list(sandbox.run_program(source, [INPUT, INPUT]))
+    list(sandbox.call_function(source, "f", [[1], [2]]))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_answer_of_a_hostile_object_is_not_equal_to_anything(sandbox: Sandbox) -> None:

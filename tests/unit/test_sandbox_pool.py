@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import shutil
 import signal
@@ -45,6 +46,7 @@ def test_state_of_one_call_never_reaches_the_next(sandbox: Sandbox) -> None:
 
 def test_arguments_arrive_with_their_types(sandbox: Sandbox) -> None:
     arguments = [1, True, "2", 2.5, None, (1, [2]), {"a": {3}}, b"x", "\ud800", float("inf"), 10**50]
+    arguments += ["a = b", 'it\'s "quoted"', "back\\slash", "a, b", "```python\nx\n```"]
     [result] = sandbox.call_function("def f(*a): return list(a)", "f", [arguments])
     assert repr(result.value) == repr(arguments)
 
@@ -112,9 +114,10 @@ def run_at_once(sandbox: Sandbox, source: str, num_copies: int) -> list[RunResul
 )
 def test_verdicts_do_not_depend_on_the_number_of_workers(used_s: float, limit_s: float) -> None:
     source = f"import time\nwhile time.process_time() < {used_s}: pass\nprint('right')"
-    with open_sandbox(Limits(cpu_s=limit_s), num_workers=16) as sandbox:
-        results = run_at_once(sandbox, source, 16)
-    assert [(result.outcome, result.text) for result in results] == [("finished", "right\n")] * 16
+    for num_workers in (2, 16):
+        with open_sandbox(Limits(cpu_s=limit_s), num_workers=num_workers) as sandbox:
+            results = run_at_once(sandbox, source, 16)
+        assert [(result.outcome, result.text) for result in results] == [("finished", "right\n")] * 16
 
 
 def test_a_hang_is_ended_by_wall_time_however_many_run_beside_it() -> None:
@@ -122,6 +125,36 @@ def test_a_hang_is_ended_by_wall_time_however_many_run_beside_it() -> None:
         results = run_at_once(sandbox, "import time\ntime.sleep(1000)", 6)
     for result in results:
         assert (result.outcome, result.cause) == ("timeout", "wall time")
+
+
+def test_a_hang_in_a_shared_process_costs_little_more_than_one_alone() -> None:
+    """What was spent before the test was run again, alone, is a small part of its limit."""
+    source = "if input() == 'hang':\n    while True: pass\nprint(1)"
+    with open_sandbox(Limits(cpu_s=2.0), num_workers=1) as sandbox:
+        results = list(sandbox.run_program(source, ["go", "go", "hang", "go"]))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert sandbox._idle[0] is not None
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert [result.outcome for result in results] == ["finished", "finished", "timeout", "finished"]
+    assert [result.is_shared for result in results] == [True, True, False, False]
+    all_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    assert results[2].cpu_s <= all_s <= 1.5 * 2.0
+
+
+def test_programs_taken_in_turns_each_go_on_where_they_were() -> None:
+    with open_sandbox(SHORT, num_workers=1) as sandbox:
+        one = sandbox.run_program("print('one', input())", iter("abcd"))
+        two = sandbox.run_program("print('two', input())", iter("abcd"))
+        texts = [result.text for pair in zip(one, two, strict=True) for result in pair]
+    assert texts == [f"{name} {letter}\n" for letter in "abcd" for name in ("one", "two")]
+
+
+def test_a_script_sees_nothing_of_the_program_before_it(sandbox: Sandbox) -> None:
+    kept = sandbox.run_program("print(input())", iter(["1", "2"]))
+    assert next(kept).is_shared
+    [result] = sandbox.run_script(["bash"], "ls; ls /proc | grep -c '^[0-9]'", [""])
+    assert result.text.splitlines()[0] == "script"
+    assert next(kept).text == "2\n"
 
 
 def test_a_worker_that_is_lost_is_replaced_and_the_run_repeated() -> None:

@@ -121,6 +121,8 @@ PROGRAMS = {
     "faulthandler": "import faulthandler\nfaulthandler.enable()\nprint(1)",
     "empty": "",
     "only a comment": "# class Solution:",
+    "a comment with a class": "# class Solution:\nprint(input())",
+    "a code fence in a string": "print('```python')",
 }
 
 
