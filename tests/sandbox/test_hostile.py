@@ -166,14 +166,16 @@ def test_a_batch_leaves_no_process_no_file_no_mount_and_no_memory_behind(num_rou
 
     others = _leaves()
     with open_sandbox() as sandbox:
-        for source in sources * 8:
+        for source in ["print(input())", *sources * 8]:
             list(sandbox.run_program(source, [INPUT]))
         before, memory = traces(), _resident_bytes()
         [zygote] = _leaves() - others
         zygote_memory = _resident_bytes(zygote)
-        for source in sources * num_rounds:
-            [result] = sandbox.run_program(source, [INPUT])
+        for number, source in enumerate(sources * num_rounds):
+            [result] = sandbox.run_program(source, iter([INPUT]) if number % 2 else [INPUT])
             assert result.outcome in ("finished", "runtime_error")
+            if number % 5 == 0:
+                assert [shared.is_shared for shared in sandbox.run_program("print(input())", [INPUT] * 2)] == [True] * 2
         assert traces() == before
         assert _resident_bytes() - memory < 4 << 20
         assert _leaves() - others == {zygote}

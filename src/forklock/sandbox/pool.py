@@ -1,4 +1,4 @@
-"""`Sandbox`: runs programs, calls functions, runs scripts, each test in a child of its own.
+"""`Sandbox`: runs programs, calls functions, runs scripts, each test as if in a process of its own.
 
     with Sandbox(Limits(cpu_s=6)) as sandbox:
         for result in sandbox.run_program(source, ["1 2\\n", "3 4\\n"]):
@@ -112,8 +112,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
             try:
                 if leased is None:
                     leased = self._new_worker()
-                keeps_it = job.session and leased.session == job.session
-                return leased.run(job._replace(source=b"", code=b"") if keeps_it else job, stdin)
+                return leased.run(job, stdin)
             except WorkerError as error:
                 assert leased is not None
                 cause = f"{error}; {leased.close()}"

@@ -118,7 +118,8 @@ class Worker:
         self._control.settimeout(job.bounds.wall_under_load_s + ANSWER_MARGIN_S)
         descriptor = _sealed_file(stdin)
         try:
-            message = wire.pack_job(job)
+            is_kept = job.session != 0 and job.session == self.session
+            message = wire.pack_job(job._replace(source=b"", code=b"") if is_kept else job)
             sent = socket.send_fds(self._control, [message], [descriptor])
             if sent < len(message):
                 self._control.sendall(memoryview(message)[sent:])
