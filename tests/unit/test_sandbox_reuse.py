@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox_cases import SHORT, open_sandbox
 
+from forklock.benchmarks.livecodebench import FUNCTION_PRELUDE
 from forklock.sandbox import purity
 from forklock.sandbox.pool import Sandbox
 from forklock.sandbox.results import RunResult
@@ -47,6 +48,9 @@ SHARED = {
     "depth of recursion": "d = 0\ndef f():\n    global d\n    d += 1\n    f()\ntry: f()\nexcept RecursionError: print(d)",
     "standard modules": "import math, heapq, bisect, itertools, string\nfrom collections import Counter, defaultdict, deque, namedtuple\nfrom fractions import Fraction\nfrom decimal import Decimal\nfrom datetime import date\nimport re\nfrom copy import deepcopy\nP = namedtuple('P', 'x y')\nh = [3, 1]\nheapq.heapify(h)\nprint(math.gcd(4, 6), h, bisect.bisect([1, 2], 1), list(itertools.accumulate([1, 2])), Counter('aab').most_common(1), deque([1]), P(1, 2), Fraction(1, 3) + 1, Decimal('1.10') + 1, date(2026, 1, 1), re.findall('a+', 'aaba'), deepcopy([[1]]), string.digits, defaultdict(list))",
     "a star": "from collections import *\nfrom math import *\nfrom heapq import *\nprint(gcd(4, 6), Counter('ab'), deque())",
+    "imports that are not used": "import os, json, random, threading\nfrom random import *\nfrom builtins import *\nprint(input())",
+    "a prelude": FUNCTION_PRELUDE
+    + "a = sorted(map(int, input().split()), key=itemgetter and abs)\nprint(a, gcd(4, 6), Counter('aab').most_common(1), pow(2, 3), deepcopy(a))\nclass Solution:\n    def f(self, x: List[int], y: Optional[int] = None) -> Dict[int, int]: return {1: x}\nprint(Solution().f(a))",
     "hash order": "print({'b', 'a', 'c'}, hash('x') % 7)",
     "format": "print('{:>5}|{x:{w}}'.format(1, x=2, w=3), '%s' % 4, f'{5!r:>3}')",
     "dataclass by hand": "class P:\n    __slots__ = ('x',)\n    def __init__(self, x): self.x = x\n    def __lt__(self, o): return self.x < o.x\n    def __repr__(self): return f'P({self.x})'\n    __str__ = __repr__\nprint(sorted([P(2), P(1)]), P(3))",
@@ -123,6 +127,10 @@ SNEAKY = {
     "never bound name": "import math\nfor getattr in []: pass\nfor setattr in []: pass\nprint(getattr(math, 'n', 0))\nsetattr(math, 'n', 1)",
     "one name, two modules": "import math as m\nimport sys as m\nprint(hasattr(m, 'n'))\nm.n = 1",
     "special name by global": "def f():\n    global __builtins__\n    __builtins__ = {'print': print}\nf()\nprint(1)",
+    "compile after a prelude": FUNCTION_PRELUDE + "compile('import math; math.n = 1', 'x', 'exec')\nprint(1)",
+    "random after a prelude": FUNCTION_PRELUDE + "print(choice([1]))\nseed(3)",
+    "an alias of typing after a prelude": FUNCTION_PRELUDE + "d = OrderedDict\nprint(d._name)\nd._name = 'n'",
+    "a module that is not used, used": "import os\nprint(os.getpid() > 0)",
     "help": "print(hasattr(help, 'n'))\nhelp.n = 1",
     "exit's attribute": "print(hasattr(exit, 'n'))\nexit.n = 1",
     "weak reference": "import weakref\nclass A: pass\nprint(weakref.ref(A())())",

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib
+import functools
+import sys
 import warnings
 from collections.abc import Iterable
+from enum import Enum, auto
 from string import Formatter
 from types import BuiltinFunctionType
 
@@ -43,7 +45,7 @@ VALUES = {
     "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
     "itertools": "",
     "operator": "add sub mul truediv floordiv mod pow neg and_ or_ xor not_ lt le eq ne ge gt lshift rshift itemgetter "
-    "getitem setitem contains",
+    "getitem setitem delitem contains abs index inv invert is_ is_not pos truth matmul concat countOf indexOf",
     "string": "ascii_letters ascii_lowercase ascii_uppercase digits hexdigits octdigits punctuation",
     "collections": "deque defaultdict OrderedDict",
     "functools": "reduce cmp_to_key partial",
@@ -132,6 +134,15 @@ STDIN_MODES = ("r", "rb", "rt")
 STDIN_KEYWORDS = frozenset({"mode", "encoding", "errors", "newline", "closefd", "buffering"})
 
 
+class Kind(Enum):
+    """How a name of a module may be used."""
+
+    VALUE = auto()
+    CALLED = auto()
+    ANNOTATES = auto()
+    REFUSED = auto()
+
+
 class ImpureError(ValueError):
     """Why the tests of this program each need a process of their own."""
 
@@ -162,6 +173,12 @@ class _Check:
         self.classes: set[str] = set()
         """Classes of the program's, and imported ones that can't be changed; in `own` too where bound otherwise."""
         self.one_argument: set[str] = set()
+        self.sets = {
+            Kind.VALUE: self.own,
+            Kind.CALLED: self.called,
+            Kind.ANNOTATES: self.annotates,
+            Kind.REFUSED: self.refused,
+        }
         self.callees: set[int] = set()
         self.annotations: set[int] = set()
         self.module_uses: set[int] = set()
@@ -194,8 +211,11 @@ class _Check:
         match node:
             case ast.Import(names):
                 for alias in names:
-                    if alias.name not in KNOWN_MODULES:
+                    if not _is_loaded(alias.name):
                         raise ImpureError(f"import of {alias.name}")
+                    if alias.name not in KNOWN_MODULES:
+                        self.refused.add(alias.asname or alias.name)
+                        continue
                     if self.modules.setdefault(alias.asname or alias.name, alias.name) != alias.name:
                         raise ImpureError("one name for two modules")
                     self.imported.add(alias.name)
@@ -226,39 +246,18 @@ class _Check:
                 self.module_uses.add(id(value))
 
     def _note_import(self, module: str, alias: ast.alias) -> None:
-        if module not in KNOWN_MODULES:
+        """What may not be used may still be imported: many programs begin with more than they need."""
+        if not _is_loaded(module):
             raise ImpureError(f"import of {module}")
-        self.imported.add(module)
-        if alias.name != "*":
-            kind = self._kind(module, alias.name)
-            if kind is self.refused:
-                raise ImpureError(f"import of {module}.{alias.name}")
-            kind.add(alias.asname or alias.name)
-            if module == "copy":
-                self.one_argument.add(alias.asname or alias.name)
-            elif kind is self.own and isinstance(getattr(importlib.import_module(module), alias.name), type):
-                self.classes.add(alias.asname or alias.name)
-                self.own.discard(alias.asname or alias.name)
-            return
-        loaded = importlib.import_module(module)
-        for name in getattr(loaded, "__all__", None) or [name for name in vars(loaded) if name[0] != "_"]:
-            self._kind(module, name).add(name)
+        if module in KNOWN_MODULES:
+            self.imported.add(module)
+        kinds = _star(module) if alias.name == "*" else {alias.name: _kind(module, alias.name)}
+        for original, kind in kinds.items():
+            name = original if alias.asname is None else alias.asname
+            is_class = kind is Kind.VALUE and isinstance(getattr(sys.modules[module], original), type)
+            (self.classes if is_class else self.sets[kind]).add(name)
             if module == "copy":
                 self.one_argument.add(name)
-
-    def _kind(self, module: str, name: str) -> set[str]:
-        """How a name of a module may be used."""
-        if name in CALLED.get(module, "").split():
-            return self.called
-        if name in ANNOTATES.get(module, "").split():
-            return self.annotates
-        if module == "sys" and name in STREAMS:
-            return self.own
-        if module in VALUES and not name.startswith("_"):
-            value = getattr(importlib.import_module(module), name, None)
-            if (not VALUES[module] or name in VALUES[module].split()) and _is_unchangeable(value):
-                return self.own
-        return self.refused
 
     def _note_annotations(self, tops: Iterable[ast.expr | None]) -> None:
         for top in tops:
@@ -302,12 +301,12 @@ class _Check:
         if name == "format" and not _is_plain_format(node.value):
             raise ImpureError("a format that is no plain text")
         if isinstance(node.value, ast.Name) and node.value.id in self.modules:
-            kind = self._kind(self.modules[node.value.id], name)
-            if kind is self.refused or not isinstance(node.ctx, ast.Load):
+            kind = _kind(self.modules[node.value.id], name)
+            if kind is Kind.REFUSED or not isinstance(node.ctx, ast.Load):
                 raise ImpureError(f"{node.value.id}.{name}")
-            if kind is self.called and id(node) not in self.callees:
+            if kind is Kind.CALLED and id(node) not in self.callees | self.annotations:
                 raise ImpureError(f"{node.value.id}.{name} as a value")
-            if kind is self.annotates and id(node) not in self.annotations:
+            if kind is Kind.ANNOTATES and id(node) not in self.annotations:
                 raise ImpureError(f"{node.value.id}.{name} as a value")
 
     def _check_call(self, node: ast.Call) -> None:
@@ -319,6 +318,35 @@ class _Check:
                 _check_copy(node)
             case ast.Attribute(ast.Name(name)) if self.modules.get(name) == "copy":
                 _check_copy(node)
+
+
+def _is_loaded(module: str) -> bool:
+    """Importing it again does nothing."""
+    return module in sys.modules and "." not in module and module != "__main__" and not module.startswith("forklock")
+
+
+@functools.cache
+def _kind(module: str, name: str) -> Kind:
+    if name in CALLED.get(module, "").split():
+        return Kind.CALLED
+    if name in ANNOTATES.get(module, "").split():
+        return Kind.ANNOTATES
+    if module == "sys" and name in STREAMS:
+        return Kind.VALUE
+    if module == "builtins":
+        return Kind.VALUE if name in BUILTINS else Kind.REFUSED
+    if module in VALUES and not name.startswith("_") and _is_unchangeable(getattr(sys.modules[module], name, None)):
+        return Kind.VALUE if not VALUES[module] or name in VALUES[module].split() else Kind.REFUSED
+    return Kind.REFUSED
+
+
+@functools.cache
+def _star(module: str) -> dict[str, Kind]:
+    if module == "builtins":  # the rest is what it was
+        return dict.fromkeys(ALL_BUILTINS - BUILTINS - CALLED_BUILTINS - {"open"}, Kind.REFUSED)
+    loaded = sys.modules[module]
+    names = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
+    return {name: _kind(module, name) for name in names}
 
 
 def _check_copy(node: ast.Call) -> None:
