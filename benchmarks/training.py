@@ -1,90 +1,43 @@
-"""Training's speed against a bare loop, and the loss's memory against logits written out in full.
+"""Training's speed and memory against a bare loop and against TRL's SFTTrainer, and the loss's against full logits.
 
 Speed: tokens/s over one epoch of samples of log-normal length, 32 to 1,024 tokens, 8 a step, passes of at most 2,048
-positions, float32, 3.7M-parameter Qwen3. The floor is a loop with nothing but length-sorted forward passes, the same
-loss function of transformers, and AdamW; the peer is transformers' Trainer with padded batches of 8 (TRL's SFTTrainer
-is a subclass of it). Each side runs its whole training in the same process, in turn.
-Memory: the peak resident memory that one forward and backward pass adds, at vocabulary 151,936 and 8,192 positions of
-width 64, each side in a process of its own.
+positions, 3.7M-parameter Qwen3. The floor is a loop with nothing but length-sorted forward passes, the same loss
+function of transformers, and AdamW. The peers are TRL's SFTTrainer on the same token ids: unpacked in batches of 8,
+and packed best-fit at batch 1, in rows of 1,024 and of 2,048 positions, of which the faster counts. Each side runs its
+whole training in the same process, in turn. Resident memory is the peak of a process that does one side alone.
+The loss: the peak resident memory that one forward and backward pass adds, at vocabulary 151,936 and 8,192 positions
+of width 64, each side in a process of its own.
+Where TRL is not importable, its sides are null.
 """
 
 from __future__ import annotations
 
-import random
+import importlib.util
 import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from _rows import Row, publish, seconds_in_turn
-from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM, Trainer, TrainingArguments
+from _training import (
+    BATCH,
+    BUDGET,
+    PROMPT_TOKENS,
+    make_sequences,
+    peak_resident_bytes,
+    small_model,
+    with_forklock,
+)
 
-from forklock.config import EvaluateConfig, ModelConfig, PromptsConfig, Recipe, SynthesizeConfig, TrainConfig
-from forklock.decoding import Decoding
-from forklock.train.data import Counts, Sequence, TrainingData
-from forklock.train.loop import Job, train
+from forklock.train.data import Sequence
 from forklock.train.loss import SparseTargets, cross_entropy
-from forklock.train.objective import Objective
 
-BATCH, NUM_SAMPLES, BUDGET, PROMPT_TOKENS = 8, 32, 2048, 8
 VOCABULARY, POSITIONS, WIDTH = 151_936, 8_192, 64
-
-
-def small_model() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=2048,
-            hidden_size=256,
-            intermediate_size=768,
-            num_hidden_layers=4,
-            num_attention_heads=8,
-            num_key_value_heads=4,
-            head_dim=32,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-        )
-    )
-
-
-def make_sequences() -> list[Sequence]:
-    chance = random.Random(0)
-    sequences = []
-    for number in range(NUM_SAMPLES):
-        length = min(1024, max(32, int(chance.lognormvariate(5.3, 0.9))))
-        token_ids = np.array([chance.randrange(2048) for _ in range(length + 1)], dtype=np.int32)
-        sequences.append(Sequence((f"{number:03d}", 0), token_ids, PROMPT_TOKENS, False, None))
-    return sequences
-
-
-def with_forklock(sequences: list[Sequence], layout: str) -> None:
-    recipe = Recipe(
-        name="benchmark",
-        purpose="speed",
-        model=ModelConfig(path="none"),
-        prompts=PromptsConfig(source="jsonl", path="none"),
-        synthesize=SynthesizeConfig(decoding=Decoding()),
-        train=TrainConfig.model_validate(
-            {
-                "epochs": 1.0,
-                "global_batch_size": BATCH,
-                "dtype": "float32",
-                "tokens_per_device": BUDGET,
-                "layout": layout,
-            }
-        ),
-        evaluate=EvaluateConfig(base_decoding=Decoding(), student_decoding=Decoding()),
-    )
-    model = small_model()
-    with tempfile.TemporaryDirectory() as folder:
-        data = TrainingData(sequences, [], Counts())
-        scratch = Path(folder) / "stage" / "scratch"
-        scratch.mkdir(parents=True)
-        train(Job(recipe, data, (0,), scratch, 0, lambda *_: None, lambda _: False), Objective(model, model))
+HAS_TRL = importlib.util.find_spec("trl") is not None
 
 
 def padded(sequences: list[Sequence]) -> dict[str, torch.Tensor]:
@@ -117,31 +70,48 @@ def bare_loop(sequences: list[Sequence]) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def with_trainer(sequences: list[Sequence]) -> None:
+def with_trl(sequences: list[Sequence], *, row_positions: int | None = None, bf16: bool = False) -> None:
+    """Unpacked, or packed best-fit into rows of so many positions."""
+    import datasets
+    import trl
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast, PrinterCallback
+
+    datasets.disable_progress_bars()
+    rows = [
+        {
+            "input_ids": sequence.token_ids.tolist(),
+            "labels": [-100] * PROMPT_TOKENS + sequence.token_ids[PROMPT_TOKENS:].tolist(),
+        }
+        for sequence in sequences
+    ]
+    words = Tokenizer(models.WordLevel({"<pad>": 0}, unk_token="<pad>"))
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
+        arguments = trl.SFTConfig(
             output_dir=folder,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=BATCH if row_positions is None else 1,
+            packing=row_positions is not None,
+            packing_strategy="bfd",
+            max_length=row_positions,
             num_train_epochs=1,
             learning_rate=5e-6,
+            bf16=bf16,
+            gradient_checkpointing=False,
             report_to=[],
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
             use_cpu=not torch.cuda.is_available(),
-            remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        dataset: Any = sequences
-        trainer = Trainer(model=small_model(), args=arguments, train_dataset=dataset, data_collator=padded)
+        trainer = trl.SFTTrainer(
+            small_model(),
+            arguments,
+            train_dataset=datasets.Dataset.from_list(rows),
+            processing_class=PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<pad>"),
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-
-
-def peak_resident_bytes() -> int:
-    """Of this program alone; ru_maxrss would count what its parent held."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def one_pass_bytes(side: str) -> int:
@@ -164,16 +134,18 @@ def one_pass_bytes(side: str) -> int:
     return peak_resident_bytes() - before
 
 
-def memory_rows() -> list[Row]:
-    def peak(side: str) -> int:
-        command = [sys.executable, __file__, "--one-pass", side]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def in_own_process(what: str) -> int:
+    command = [sys.executable, __file__, "--one", what]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
 
-    in_full = peak("in full")
+
+def loss_rows() -> list[Row]:
+    in_full = in_own_process("in full")
     return [
         Row(
             f"peak memory of the {side} loss at {VOCABULARY:,} x {POSITIONS:,}",
-            (ours := peak(side)) / 2**20,
+            (ours := in_own_process(side)) / 2**20,
             in_full / 2**20,
             None,
             in_full / ours,
@@ -185,39 +157,87 @@ def memory_rows() -> list[Row]:
     ]
 
 
-def relative_time(mine: list[float], others: list[float]) -> float:
-    return statistics.median(one / other for one, other in zip(mine, others, strict=True))
+def memory_row() -> Row:
+    ours = in_own_process("forklock")
+    peer = in_own_process("trl") if HAS_TRL else None
+    ratio = None if peer is None else peer / ours
+    note = "ratio: how many times less than TRL unpacked" if HAS_TRL else "TRL is not installed"
+    as_mib = None if peer is None else peer / 2**20
+    return Row("peak resident memory of a training", ours / 2**20, as_mib, None, ratio, 2.5, unit="MiB", note=note)
 
 
-def main() -> None:
+def sides_of(sequences: list[Sequence]) -> dict[str, Callable[[], object]]:
+    sides: dict[str, Callable[[], object]] = {
+        "bucketed": lambda: with_forklock(small_model(), sequences),
+        "packed": lambda: with_forklock(small_model(), sequences, layout="packed"),
+        "bfloat16": lambda: with_forklock(small_model(), sequences, dtype="bfloat16"),
+        "bare": partial(bare_loop, sequences),
+    }
+    if HAS_TRL:
+        sides |= {
+            "trl": partial(with_trl, sequences),
+            "trl 1024": partial(with_trl, sequences, row_positions=1024),
+            "trl 2048": partial(with_trl, sequences, row_positions=2048),
+            "trl bfloat16": partial(with_trl, sequences, bf16=True),
+        }
+    return sides
+
+
+def median_ratio(theirs: list[float], mine: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(theirs, mine, strict=True))
+
+
+def speed_rows() -> list[Row]:
     sequences = make_sequences()
+    sides = sides_of(sequences)
+    seconds = dict(zip(sides, seconds_in_turn(list(sides.values()), repeats=3), strict=True))
     num_tokens = sum(sequence.num_positions for sequence in sequences)
-    sides = [
-        lambda: with_forklock(sequences, "bucketed"),
-        lambda: with_forklock(sequences, "packed"),
-        lambda: bare_loop(sequences),
-        lambda: with_trainer(sequences),
-    ]
-    *ours, floor, peer = seconds_in_turn(sides, repeats=3)
+    rate = {side: num_tokens / statistics.median(times) for side, times in seconds.items()}
+    best = max((side for side in seconds if side in ("trl 1024", "trl 2048")), key=rate.__getitem__, default="")
     rows = [
         Row(
-            f"training, {layout}",
-            num_tokens / statistics.median(times),
-            num_tokens / statistics.median(peer),
-            num_tokens / statistics.median(floor),
-            statistics.median(theirs / mine for mine, theirs in zip(times, peer, strict=True)),
+            "training, bucketed, against the bare loop",
+            rate["bucketed"],
             None,
+            rate["bare"],
+            median_ratio(seconds["bare"], seconds["bucketed"]),
+            1 / 1.15,
             unit="tokens/s",
-            note=f"{relative_time(times, floor):.2f}x the bare loop's time; peer: transformers' Trainer, padded "
-            "(TRL is not installed)",
+            note="at most 1.15 times its time",
         )
-        for layout, times in zip(("bucketed", "packed"), ours, strict=True)
     ]
-    publish(rows + memory_rows())
+    for name, side, peer, target in (
+        ("training, bucketed, against TRL unpacked", "bucketed", "trl", 3.0),
+        ("training, bucketed, against TRL's best", "bucketed", best, 1.5),
+        ("training, packed, against TRL's best", "packed", best, None),
+        ("training, bucketed, bfloat16, against TRL unpacked", "bfloat16", "trl bfloat16", None),
+    ):
+        there = peer in seconds
+        rows.append(
+            Row(
+                name,
+                rate[side],
+                rate[peer] if there else None,
+                rate["bare"],
+                median_ratio(seconds[peer], seconds[side]) if there else None,
+                target,
+                unit="tokens/s",
+                note=f"peer: {peer}" if there else "TRL is not installed",
+            )
+        )
+    return rows
+
+
+def one(what: str) -> int:
+    """In a process of its own."""
+    if what in ("forklock", "trl"):
+        with_forklock(small_model(), make_sequences()) if what == "forklock" else with_trl(make_sequences())
+        return peak_resident_bytes()
+    return one_pass_bytes(what)
 
 
 if __name__ == "__main__":
-    if "--one-pass" in sys.argv:
-        print(one_pass_bytes(sys.argv[-1]))
+    if "--one" in sys.argv:
+        print(one(sys.argv[-1]))
     else:
-        main()
+        publish([*speed_rows(), memory_row(), *loss_rows()])

@@ -245,3 +245,14 @@ def test_what_cannot_be_done_is_refused(tiny_model: TinyModel, tmp_path: Path, m
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(TrainingError, match=r"ACCELERATE_USE_FSDP is set.*the recipe says so instead"):
         run_training(make_recipe(model), tmp_path / "e", SAMPLES)
+
+
+def test_a_tracker_logs_every_step(tiny_model: TinyModel, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run_training(make_recipe(tiny_model("qwen3"), trackers=("tensorboard",)), tmp_path, SAMPLES)
+    events = EventAccumulator(str(tmp_path / "trackers" / "test"))
+    events.Reload()
+    logged = {event.step: event.value for event in events.Scalars("loss")}
+    assert logged == pytest.approx({int(point["step"]): point["loss"] for point in curve(folder)}, rel=1e-6)

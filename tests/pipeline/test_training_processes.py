@@ -227,6 +227,9 @@ def test_it_just_works_under_torchrun_and_accelerate(tiny_model: TinyModel, tmp_
     assert run("forklock", "synthesize", "recipe.toml", "--run-dir", "run").returncode == 0
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     shutil.copytree(tmp_path / "run", tmp_path / "alone")
+    failed = run(*torchrun, *train("--run-dir", "run", "--set", "train.tokens_per_device=3"))
+    assert failed.returncode == 1
+    assert failed.stderr.count("train.tokens_per_device = 3 is under the") == 1  # both processes met it
     for name, launcher, options in (
         ("run", torchrun, ["--set", "train.sharding=fsdp2"]),
         ("other", accelerate, []),

@@ -14,7 +14,7 @@ import math
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,22 +82,13 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     num_resumed = len(curve)
     rates = _learning_rates(settings, schedule.num_steps)
     stepper = _Stepper(job, accelerator, wrap(objective, accelerator), optimizer)
-    if settings.trackers:
-        values = settings.model_dump(mode="json").items()
-        plain = {name: value for name, value in values if isinstance(value, bool | int | float | str)}
-        accelerator.init_trackers(job.recipe.name, config=plain)
+    _start_trackers(job.recipe, accelerator)
     with _progress(accelerator, schedule.num_steps, num_resumed) as advance:
         for step in range(num_resumed, schedule.num_steps):
             point = stepper.take(step, schedule.samples_of(step), rates[step])
             curve.append(point)
             advance(1, f"loss {point.loss:.4f}")
-            if settings.trackers:
-                values_of_step = {
-                    "loss": point.loss,
-                    "learning_rate": point.learning_rate,
-                    "grad_norm": point.grad_norm,
-                }
-                accelerator.log(values_of_step, step=point.step)
+            accelerator.log({name: value for name, value in asdict(point).items() if name != "step"}, step=point.step)
             every = settings.checkpoint_every_steps
             if every is not None and point.step % every == 0 and point.step < schedule.num_steps:
                 _checkpoint(job, schedule.num_steps, objective, optimizer, curve)
@@ -105,10 +96,18 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     if not job.has(MODEL):
         _require_space(job.scratch, job.model_bytes, MODEL)
         job.write(MODEL, schedule.num_steps, schedule.num_steps, objective)
-    if settings.trackers:
-        accelerator.end_training()
+    for tracker in accelerator.trackers:  # not end_training(), which ends the process group as well
+        tracker.finish()
     health = StopHealth(measured_on, len(watched), base, trained)
     return Outcome(curve, health, num_resumed)
+
+
+def _start_trackers(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Of the settings they are given what all of them can show."""
+    if recipe.train.trackers:
+        settings = recipe.train.model_dump(mode="json").items()
+        plain = {name: value for name, value in settings if isinstance(value, bool | int | float | str)}
+        accelerator.init_trackers(recipe.name, config=plain)
 
 
 def _progress(
