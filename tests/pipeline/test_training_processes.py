@@ -24,6 +24,7 @@ from training_child import SAMPLES, train_as_rank
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forklock.config import LoraConfig
+from forklock.train import worker
 
 TinyModel = Callable[[str], Path]
 SOURCES = Path(__file__).parents[2] / "src"
@@ -242,3 +243,13 @@ def test_it_just_works_under_torchrun_and_accelerate(tiny_model: TinyModel, tmp_
     for name in ("run", "other"):
         for key, mine in weights(tmp_path / "alone" / "train" / "model").items():
             torch.testing.assert_close(mine, weights(tmp_path / name / "train" / "model")[key], rtol=0, atol=5e-6)
+
+
+def test_a_worker_ends_where_its_command_did_before_it_began(
+    processes: multiprocessing.context.ForkServerContext,
+) -> None:
+    """The kernel's word of a parent's death comes only to those who asked before it."""
+    worker_process = processes.Process(target=worker._die_with, args=(os.getpid(),))  # the forkserver is its parent
+    worker_process.start()
+    worker_process.join()
+    assert worker_process.exitcode == 1

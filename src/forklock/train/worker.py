@@ -117,7 +117,7 @@ def work_in_processes(plan: Plan) -> tuple[Counts, Outcome]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = (plan, port)
+    arguments = (plan, port, os.getpid())
     try:
         spawn(_work_as_rank, arguments, nprocs=num_processes)  # type: ignore[no-untyped-call]
     except ProcessExitedException as error:
@@ -133,9 +133,8 @@ def work_in_processes(plan: Plan) -> tuple[Counts, Outcome]:
     )
 
 
-def _work_as_rank(rank: int, plan: Plan, port: int) -> None:
-    if sys.platform == "linux":  # a worker that outlived the command would write into the next one's scratch
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+def _work_as_rank(rank: int, plan: Plan, port: int, command: int) -> None:
+    _die_with(command)
     num_processes, scratch = plan.recipe.train.num_processes, plan.scratch
     os.environ |= {
         "RANK": str(rank),
@@ -156,6 +155,14 @@ def _work_as_rank(rank: int, plan: Plan, port: int) -> None:
         record = {"counts": counts.as_json(), **asdict(outcome)}
         (scratch / _OUTCOME_FILE).write_text(json.dumps(record), encoding="utf-8")
     torch.distributed.destroy_process_group()
+
+
+def _die_with(command: int) -> None:
+    """A worker that outlived the command would write into the next one's scratch."""
+    if sys.platform == "linux":
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != command:  # it died while this worker was being started
+        raise SystemExit(1)
 
 
 def _error_file(scratch: Path, rank: int) -> Path:
