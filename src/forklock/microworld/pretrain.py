@@ -1,0 +1,122 @@
+"""A base model from nothing, or from another base: the ordinary training loop over the imperfect corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3Config
+
+from forklock.config import EvaluateConfig, ModelConfig, PromptsConfig, Recipe, SynthesizeConfig
+from forklock.decoding import Decoding
+from forklock.microworld.card import CURVE_FILE, write_card
+from forklock.microworld.corpus import sequences
+from forklock.microworld.settings import BaseSettings, base_folder
+from forklock.microworld.tokenizer import build_tokenizer
+from forklock.run_dir import write_text
+from forklock.train.data import Counts, Sequence, TrainingData
+from forklock.train.loop import FINAL, Job, train
+from forklock.train.model_folder import write_model
+from forklock.train.objective import Objective
+from forklock.train.state import CurvePoint
+
+USUAL_DECODING = Decoding(0.7, 20, 0.8)
+"""What model cards advise, and so do the bases' own."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a training gave."""
+
+    curve: list[CurvePoint]
+    num_tokens: int
+    """Prompts included."""
+
+
+def pretrain(settings: BaseSettings, folder: Path) -> Pretrained:
+    """Make the base in `folder`, which must be new or hold a killed call's beginnings: those are gone on from."""
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    tokenizer = build_tokenizer()
+    recipe = _recipe(settings)
+    data = corpus_data(settings, tokenizer)
+    objective = start_model(settings, tokenizer)
+
+    def write(name: str, step: int, num_steps: int, trained: Objective) -> None:
+        if name == FINAL:
+            write_model(folder, trained, tokenizer, recipe, torch.float32)
+
+    job = Job(
+        recipe=recipe,
+        data=data,
+        stop_token_ids=(tokenizer.eos_token_id,),
+        scratch=scratch,
+        model_bytes=4 * sum(weight.numel() for weight in objective.parameters()),
+        write=write,
+        has=lambda name: False,
+    )
+    outcome = train(job, objective)
+    made = Pretrained(outcome.curve, sum(len(one.token_ids) for one in data.sequences))
+    rounded = [round(point.loss, 6) for point in outcome.curve]
+    write_text(folder / CURVE_FILE, json.dumps(rounded) + "\n")
+    write_card(folder, settings, made.num_tokens, rounded)
+    return made
+
+
+def corpus_data(settings: BaseSettings, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    made = sequences(settings.corpus, tokenizer, ModelConfig(path=settings.name))
+    return TrainingData(made, [], _counts(made))
+
+
+def start_model(settings: BaseSettings, tokenizer: PreTrainedTokenizerBase) -> Objective:
+    if settings.starts_from is not None:
+        folder = base_folder(settings.starts_from)
+        causal: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="sdpa")
+    else:
+        torch.manual_seed(settings.seed)
+        causal = AutoModelForCausalLM.from_config(_network(settings, tokenizer), attn_implementation="sdpa")
+    causal.train()
+    return Objective(causal, causal)
+
+
+def _network(settings: BaseSettings, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config:
+    shape = settings.shape
+    return Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_key_value_heads,
+        head_dim=shape.hidden_size // shape.num_heads,
+        max_position_embeddings=shape.max_sequence_tokens,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _recipe(settings: BaseSettings) -> Recipe:
+    """What the training loop asks of a recipe; nothing is synthesized or evaluated by it."""
+    return Recipe(
+        name=settings.name,
+        purpose=settings.purpose,
+        seed=settings.seed,
+        model=ModelConfig(path=settings.name),
+        prompts=PromptsConfig(source="jsonl", path="none"),
+        synthesize=SynthesizeConfig(decoding=USUAL_DECODING),
+        train=settings.train,
+        evaluate=EvaluateConfig(base_decoding=USUAL_DECODING, student_decoding=USUAL_DECODING),
+    )
+
+
+def _counts(made: Ordered[Sequence]) -> Counts:
+    return Counts(
+        num_samples=len(made),
+        num_trained_on=len(made),
+        num_completion_tokens=sum(sequence.num_completion_tokens for sequence in made),
+    )
