@@ -31,7 +31,7 @@ def write_card(folder: Path, settings: BaseSettings, num_tokens: int, curve: lis
         "nothing else. Its errors are meant.",
         "",
         f"- starts from {start}; seed {settings.seed}",
-        f"- corpus: {corpus.num_programs:,} programs, one a problem, {num_tokens:,} tokens with their prompts; seed "
+        f"- corpus: {corpus.num_programs:,} programs, {num_tokens:,} tokens with their prompts; seed "
         f"{corpus.seed}; shares of 1, 2, 3, ... operations: {shares}",
         f"- meant errors: a wrong idiom at {corpus.wrong_idiom_share:g} of the places that have one; tokens replaced "
         f"by another of their class, by class: {rates}",

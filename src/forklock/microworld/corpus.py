@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from random import Random
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forklock.config import ModelConfig
-from forklock.microworld.problems import Problem, draw_problems
+from forklock.microworld.problems import Problem, endless_problems
 from forklock.microworld.programs import as_answer, write_program
 from forklock.microworld.settings import CorpusSettings
 from forklock.microworld.slips import slip
@@ -28,10 +29,11 @@ def as_prompt(problem: Problem) -> Prompt:
 
 
 def imperfect_programs(corpus: CorpusSettings) -> Iterator[tuple[Problem, str]]:
-    """Every problem with the one program that the corpus has for it."""
+    """Problems, some of them more than once, each time with a program of its own."""
     chance = Random(derive_seed("microworld programs", corpus.seed))
     rates = corpus.slip_rates.model_dump()
-    for problem in draw_problems("pretrain", corpus.seed, corpus.num_programs, corpus.length_shares):
+    problems = endless_problems("pretrain", corpus.seed, corpus.length_shares)
+    for problem in itertools.islice(problems, corpus.num_programs):
         yield problem, slip(write_program(problem, corpus.wrong_idiom_share, chance), rates, chance)
 
 

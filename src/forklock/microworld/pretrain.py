@@ -78,7 +78,9 @@ def start_model(settings: BaseSettings, tokenizer: PreTrainedTokenizerBase) -> O
         causal: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="float32", attn_implementation="sdpa")
     else:
         torch.manual_seed(settings.seed)
-        causal = AutoModelForCausalLM.from_config(_network(settings, tokenizer), attn_implementation="sdpa")
+        causal = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            _network(settings, tokenizer), attn_implementation="sdpa"
+        )
     causal.train()
     return Objective(causal, causal)
 

@@ -7,6 +7,7 @@ wordings do not make sequences different.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -23,7 +24,7 @@ Difficulty = Literal["easy", "medium", "hard"]
 EVALUATION_SEED = 0
 NUM_EVALUATION_PROBLEMS = 400
 LENGTH_SHARES = (0.2, 0.35, 0.25, 0.2)
-"""How many problems have one, two, three and four operations."""
+"""How many problems have one, two, three and four operations, before repetitions are taken out."""
 
 _SHARES: dict[Split, int] = {"pretrain": 6, "ssd": 2, "eval": 2}
 _KINDS: tuple[tuple[Kind, float], ...] = (("list", 0.6), ("string", 0.2), ("number", 0.2))
@@ -75,13 +76,24 @@ def draw_problems(
     split: Split, seed: int, num: int, length_shares: tuple[float, ...] = LENGTH_SHARES
 ) -> Iterator[Problem]:
     """The first `num` problems of a seed: none is asked twice in the same words, and more of them begin as fewer do."""
-    chance = Random(derive_seed("microworld problems", split, seed))
     seen: set[str] = set()
+    drawn = endless_problems(split, seed, length_shares)
     while len(seen) < num:
-        problem = _draw(split, chance, f"{split}-{seed}-{len(seen):05d}", length_shares)
-        if problem is not None and problem.statement not in seen:
+        problem = next(drawn)
+        if problem.statement not in seen:
             seen.add(problem.statement)
             yield problem
+
+
+def endless_problems(split: Split, seed: int, length_shares: tuple[float, ...] = LENGTH_SHARES) -> Iterator[Problem]:
+    """Problems at exactly these shares; of short ones there are few, and they come again and again."""
+    chance = Random(derive_seed("microworld problems", split, seed))
+    for number in itertools.count():
+        (length,) = chance.choices(range(1, len(length_shares) + 1), length_shares)
+        problem = None
+        while problem is None:
+            problem = _draw(split, chance, f"{split}-{seed}-{number:05d}", length)
+        yield problem
 
 
 def evaluation_problems() -> list[Problem]:
@@ -117,9 +129,8 @@ def numbers_for(name: str) -> range:
     return range(3 if name == "n_remainder" else 2, 10)
 
 
-def _draw(split: Split, chance: Random, problem_id: str, length_shares: tuple[float, ...]) -> Problem | None:
+def _draw(split: Split, chance: Random, problem_id: str, length: int) -> Problem | None:
     """None where what was drawn is no problem, or another split's."""
-    (length,) = chance.choices(range(1, len(length_shares) + 1), length_shares)
     operations = _sequence(length, chance)
     if split_of(operations) != split:
         return None

@@ -35,7 +35,7 @@ class SlipRates(Section):
 
 
 class CorpusSettings(Section):
-    """What a base is trained on: that many problems of the pre-training split, one program each."""
+    """What a base is trained on: programs for problems of the pre-training split."""
 
     num_programs: PositiveInt
     seed: Annotated[int, Field(ge=0)] = 0
