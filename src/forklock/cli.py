@@ -18,6 +18,7 @@ from forklock import __version__
 from forklock import train as train_stage
 from forklock.errors import ForklockError
 from forklock.export.formats import Format
+from forklock.microworld.commands import app as microworld_app
 from forklock.train import launch
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ recipes_app = typer.Typer(help="The recipes that come with forklock, and what a 
 app.add_typer(recipes_app, name="recipes", invoke_without_command=True)
 export_app = typer.Typer(help="A run's samples for other trainers, and its model.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
+app.add_typer(microworld_app, name="microworld", no_args_is_help=True)
 
 INTERRUPTED = 130
 

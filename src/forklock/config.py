@@ -26,7 +26,7 @@ class ModelConfig(Section):
     """The frozen model, and the model that training starts from."""
 
     path: str
-    """A folder, or a name on the model hub."""
+    """A folder, a name on the model hub, or `microworld`."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
@@ -50,8 +50,10 @@ class ColumnsConfig(Section):
 class PromptsConfig(Section):
     """Where problems come from. Their solutions and tests are never read."""
 
-    source: Literal["rstar-coder", "livecodebench", "humaneval", "mbpp", "huggingface", "jsonl", "parquet", "csv"]
-    """A dataset with a known schema, any dataset of the hub, or local files."""
+    source: Literal[
+        "microworld", "rstar-coder", "livecodebench", "humaneval", "mbpp", "huggingface", "jsonl", "parquet", "csv"
+    ]
+    """The microworld's problems, a dataset with a known schema, any dataset of the hub, or local files."""
     path: str | None = None
     """Hub name, local file or folder; known datasets have theirs."""
     subset: str | None = None
@@ -60,7 +62,7 @@ class PromptsConfig(Section):
     split: str | None = None
     """Split of a hub dataset; known datasets have theirs, others `train`."""
     revision: str | None = None
-    """Branch, tag or commit of a hub dataset."""
+    """Branch, tag or commit of a hub dataset; the seed that the microworld's problems are drawn by."""
     columns: ColumnsConfig = ColumnsConfig()
     limit: PositiveInt | None = None
     """Keep the first so many, after de-duplication and shuffling."""
@@ -77,11 +79,19 @@ class PromptsConfig(Section):
         is_file = self.source in ("jsonl", "parquet", "csv")
         if self.path is None and (is_file or self.source == "huggingface"):
             raise ValueError(f'source = "{self.source}" needs `path`')
+        if self.source == "microworld":
+            self._check_microworld()
         if is_file and (self.subset or self.split or self.revision):
             raise ValueError(f'source = "{self.source}" has no `subset`, `split` or `revision`')
         if self.columns != ColumnsConfig() and not (is_file or self.source == "huggingface"):
             raise ValueError(f'source = "{self.source}" has `columns` of its own')
         return self
+
+    def _check_microworld(self) -> None:
+        if self.path or self.subset or self.split:
+            raise ValueError('source = "microworld" has no `path`, `subset` or `split`')
+        if self.revision is not None and not self.revision.isdecimal():
+            raise ValueError('`revision` of source = "microworld" is a seed, such as "1"')
 
 
 class EngineConfig(Section):
@@ -205,6 +215,7 @@ class TrainConfig(Section):
 
 
 BenchmarkName = Literal[
+    "microworld",
     "livecodebench-v5",
     "livecodebench-v6",
     "humaneval",
@@ -239,7 +250,7 @@ class EvaluateConfig(Section):
     data_paths: dict[BenchmarkName, str] = {}
     """Local files in place of a benchmark's dataset on the hub."""
     data_revisions: dict[BenchmarkName, str] = {}
-    """Branch, tag or commit of a benchmark's dataset on the hub."""
+    """Branch, tag or commit of a benchmark's dataset on the hub; the seed that the microworld's are drawn by."""
     base_decoding: Decoding
     """How the frozen model is decoded (Table 4)."""
     student_decoding: Decoding
@@ -261,6 +272,13 @@ class EvaluateConfig(Section):
         if max(self.pass_k) > self.num_samples_per_problem:
             raise ValueError("`pass_k` above `num_samples_per_problem` is undefined")
         return self
+
+
+class MicroworldConfig(Section):
+    """The small world that comes with forklock (docs/microworld.md)."""
+
+    base: Literal["leaky", "firm"] = "leaky"
+    """Which of its two models `model.path = "microworld"` means."""
 
 
 class StudentConfig(Section):
@@ -344,6 +362,7 @@ class Recipe(Section):
     students: dict[StudentName, StudentConfig] = {}
     """More trained models, by name."""
     sweep: SweepConfig | None = None
+    microworld: MicroworldConfig = MicroworldConfig()
     analyze: AnalyzeConfig = AnalyzeConfig()
     report: ReportConfig = ReportConfig()
     cluster: ClusterConfig = ClusterConfig()

@@ -47,7 +47,10 @@ def pin(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Reci
         changes["prompts"] = recipe.prompts.model_copy(update={"revision": commit})
     revisions = dict(recipe.evaluate.data_revisions)
     for benchmark in recipe.evaluate.benchmarks:
-        name, revision = BENCHMARKS[benchmark].source.path, revisions.get(benchmark)
+        source = BENCHMARKS[benchmark].source
+        if source.is_made_here:
+            continue
+        name, revision = source.path, revisions.get(benchmark)
         is_wanted = with_benchmarks or commits.is_known("dataset", name, revision)
         if benchmark not in recipe.evaluate.data_paths and is_wanted:
             revisions[benchmark] = commits.of("dataset", name, revision)

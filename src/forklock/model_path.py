@@ -1,15 +1,29 @@
-"""Where a recipe's model is: a folder, or a name on the hub."""
+"""Where a recipe's model is: a folder, a name on the hub, or a base that comes with forklock."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from forklock.config import ModelConfig
+from forklock.config import ModelConfig, Recipe
 from forklock.errors import ForklockError
 
 
 class ModelPathError(ForklockError):
     """`model.path` names a folder that is not there."""
+
+
+MICROWORLD = "microworld"
+
+
+def with_packaged_model(recipe: Recipe) -> Recipe:
+    """`model.path = "microworld"` becomes the folder of the base that `microworld.base` names: from there on it is a
+    model like any other."""
+    if recipe.model.path != MICROWORLD:
+        return recipe
+    from forklock.microworld.settings import base_folder
+
+    folder = str(base_folder(recipe.microworld.base))
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": folder})})
 
 
 def local_folder(path: str) -> Path | None:

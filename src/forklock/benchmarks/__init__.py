@@ -12,6 +12,7 @@ from forklock.benchmarks.humaneval import HUMANEVAL
 from forklock.benchmarks.humaneval_shell import HUMANEVAL_SHELL
 from forklock.benchmarks.livecodebench import V5, V6
 from forklock.benchmarks.mbpp import MBPP
+from forklock.benchmarks.microworld import MICROWORLD
 from forklock.benchmarks.mmlu import MMLU
 from forklock.benchmarks.problem import DIFFICULTIES, Benchmark, BenchmarkError, Loaded, Problem, collect
 from forklock.benchmarks.score import Score, VerdictName
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 BENCHMARKS: dict[BenchmarkName, Benchmark] = {
+    "microworld": MICROWORLD,
     "livecodebench-v5": V5,
     "livecodebench-v6": V6,
     "humaneval": HUMANEVAL,

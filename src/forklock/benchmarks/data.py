@@ -47,6 +47,10 @@ def _rows_of(benchmark: Benchmark, local_path: str | None) -> Iterator[Row]:
     if benchmark.is_livecodebench:
         downloads = (download(benchmark.source, name) for name in livecodebench_files(benchmark.source))
         return chain.from_iterable(read_jsonl(path) for path in files.values() or downloads)
+    if not files and benchmark.source.is_made_here:
+        from forklock.microworld.rows import evaluation_rows
+
+        return evaluation_rows(benchmark.source.revision)
     if not files:
         return read_dataset(benchmark.source, benchmark.columns)
     [path] = files.values()

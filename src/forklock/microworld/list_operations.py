@@ -77,7 +77,6 @@ LIST_OPERATIONS = (
         lambda xs, k: [x for x in xs if x < k],
         ("keep the numbers below {k}", "keep only numbers smaller than {k}", "remove the numbers from {k} on"),
         kept("{v} < {k}"),
-        by_removal("{v} >= {k}"),
     ),
     Operation(
         "drop_negative",
@@ -104,7 +103,6 @@ LIST_OPERATIONS = (
         lambda xs, k: [x * k for x in xs],
         ("multiply each number by {k}", "replace each number by {k} times it", "multiply all numbers by {k}"),
         (*mapped("{v} * {k}"), "for {j} in range(len({i})):\n    {i}[{j}] *= {k}"),
-        "= {i} * {k}",
     ),
     Operation(
         "square",
@@ -135,7 +133,6 @@ LIST_OPERATIONS = (
             "= [{i}[{j}] for {j} in range(min({k}, len({i})))]",
             "= [{v} for {j}, {v} in enumerate({i}) if {j} < {k}]",
         ),
-        "= [{i}[{j}] for {j} in range({k})]",
     ),
     Operation(
         "last",
@@ -144,7 +141,6 @@ LIST_OPERATIONS = (
         lambda xs, k: xs[-k:],
         ("keep the last {k} numbers", "take the last {k}", "keep at most {k} numbers from the end"),
         ("= {i}[-{k}:]", "= {i}[::-1][:{k}][::-1]", "= {i}[max(0, len({i}) - {k}):]"),
-        "= {i}[::-1][:{k}]",
     ),
     Operation(
         "drop_first",
@@ -157,7 +153,6 @@ LIST_OPERATIONS = (
             "= [{i}[{j}] for {j} in range({k}, len({i}))]",
             "= [{v} for {j}, {v} in enumerate({i}) if {j} >= {k}]",
         ),
-        "for {j} in range({k}):\n    {i}.pop(0)",
     ),
     Operation(
         "running_sum",
@@ -200,7 +195,6 @@ LIST_OPERATIONS = (
             "= [{i}[{j}] for {j} in range(0, len({i}), 2)]",
             "= [{v} for {j}, {v} in enumerate({i}) if {j} % 2 == 0]",
         ),
-        "= {i}[1::2]",
     ),
     Operation(
         "remove",
@@ -218,7 +212,6 @@ LIST_OPERATIONS = (
         lambda xs, k: xs[1:] + xs[:1],
         ("move the first number to the end", "rotate the list to the left", "put the first number last"),
         ("= {i}[1:] + {i}[:1]", "= [*{i}[1:], *{i}[:1]]", "if {i}:\n    {i}.append({i}.pop(0))"),
-        "= {i}[1:] + [{i}[0]]",
     ),
     Operation(
         "sum",
@@ -279,6 +272,5 @@ LIST_OPERATIONS = (
             "= len([{v} for {v} in {i} if {v} > {k}])",
             "{o} = 0\nfor {v} in {i}:\n    if {v} > {k}:\n        {o} += 1",
         ),
-        "= sum({v} for {v} in {i} if {v} > {k})",
     ),
 )

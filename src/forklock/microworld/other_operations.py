@@ -64,7 +64,6 @@ STRING_OPERATIONS = (
         lambda s, k: s.replace(" ", ""),
         ("remove the spaces", "drop all spaces", "leave out the spaces"),
         ("= {i}.replace(' ', '')", "= ''.join({i}.split())", *_filtered("{v} != ' '")),
-        "= {i}.strip()",
     ),
     Operation(
         "s_unique",
@@ -94,7 +93,6 @@ STRING_OPERATIONS = (
             "= len([{v} for {v} in {i} if {v} in 'aeiouAEIOU'])",
             "{o} = 0\nfor {v} in {i}:\n    if {v} in 'aeiouAEIOU':\n        {o} += 1",
         ),
-        "= sum(1 for {v} in {i} if {v} in 'aeiou')",
     ),
     Operation(
         "s_word_lengths",
@@ -132,7 +130,6 @@ NUMBER_OPERATIONS = (
         _remainder,
         ("take the remainder by {k}", "find the remainder of division by {k}", "compute it modulo {k}"),
         ("= {i} % {k}", "{i} %= {k}", "= {i} - {i} // {k} * {k}"),
-        "= {i} // {k}",
     ),
     Operation(
         "n_digit_sum",
@@ -171,7 +168,6 @@ NUMBER_OPERATIONS = (
             "= list(map(int, str(abs({i}))))",
             "{o} = []\nfor {v} in str(abs({i})):\n    {o}.append(int({v}))",
         ),
-        "= [int({v}) for {v} in str({i})]",
     ),
 )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen3Config
 
 from forklock.config import EvaluateConfig, ModelConfig, PromptsConfig, Recipe, SynthesizeConfig
-from forklock.decoding import Decoding
-from forklock.microworld.card import CURVE_FILE, write_card
+from forklock.microworld.card import CURVE_FILE, Pretrained, write_card
 from forklock.microworld.corpus import sequences
+from forklock.microworld.measure import USUAL_DECODING, measure, write_measured
 from forklock.microworld.settings import BaseSettings, base_folder
 from forklock.microworld.tokenizer import build_tokenizer
 from forklock.run_dir import write_text
@@ -22,23 +22,10 @@ from forklock.train.data import Counts, Sequence, TrainingData
 from forklock.train.loop import FINAL, Job, train
 from forklock.train.model_folder import write_model
 from forklock.train.objective import Objective
-from forklock.train.state import CurvePoint
-
-USUAL_DECODING = Decoding(0.7, 20, 0.8)
-"""What model cards advise, and so do the bases' own."""
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What a training gave."""
-
-    curve: list[CurvePoint]
-    num_tokens: int
-    """Prompts included."""
 
 
 def pretrain(settings: BaseSettings, folder: Path) -> Pretrained:
-    """Make the base in `folder`, which must be new or hold a killed call's beginnings: those are gone on from."""
+    """Make the base in `folder`; goes on from what a killed call left there, at its last state."""
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
@@ -60,10 +47,12 @@ def pretrain(settings: BaseSettings, folder: Path) -> Pretrained:
         has=lambda name: False,
     )
     outcome = train(job, objective)
-    made = Pretrained(outcome.curve, sum(len(one.token_ids) for one in data.sequences))
-    rounded = [round(point.loss, 6) for point in outcome.curve]
-    write_text(folder / CURVE_FILE, json.dumps(rounded) + "\n")
-    write_card(folder, settings, made.num_tokens, rounded)
+    measured = measure(folder, settings, objective)
+    made = Pretrained(outcome.curve, sum(len(one.token_ids) for one in data.sequences), measured)
+    write_measured(folder, measured)
+    write_text(folder / CURVE_FILE, json.dumps([round(point.loss, 6) for point in made.curve]) + "\n")
+    write_card(folder, settings, made)
+    shutil.rmtree(scratch)
     return made
 
 

@@ -21,8 +21,6 @@ Split = Literal["pretrain", "ssd", "eval"]
 SPLITS: tuple[Split, ...] = ("pretrain", "ssd", "eval")
 Difficulty = Literal["easy", "medium", "hard"]
 
-EVALUATION_SEED = 0
-NUM_EVALUATION_PROBLEMS = 400
 LENGTH_SHARES = (0.2, 0.35, 0.25, 0.2)
 """How many problems have one, two, three and four operations, before repetitions are taken out."""
 
@@ -94,11 +92,6 @@ def endless_problems(split: Split, seed: int, length_shares: tuple[float, ...] =
         while problem is None:
             problem = _draw(split, chance, f"{split}-{seed}-{number:05d}", length)
         yield problem
-
-
-def evaluation_problems() -> list[Problem]:
-    """The world's evaluation set."""
-    return list(draw_problems("eval", EVALUATION_SEED, NUM_EVALUATION_PROBLEMS))
 
 
 def make_problem(

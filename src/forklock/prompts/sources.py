@@ -31,6 +31,8 @@ class Source:
     """Absent: a function where there is starter code, else a program."""
     files: str = ""
     """What to download of it by hand; empty: everything."""
+    is_made_here: bool = False
+    """The microworld: drawn by its revision, which is a seed."""
 
     @property
     def column_names(self) -> list[str]:
@@ -39,6 +41,9 @@ class Source:
 
 
 KNOWN_SOURCES = {
+    "microworld": Source(
+        "microworld", ColumnsConfig(statement="question", id="id"), form="function", is_made_here=True
+    ),
     "rstar-coder": Source(
         "microsoft/rStar-Coder",
         ColumnsConfig(statement="question", starter_code="starter_code"),
@@ -85,6 +90,10 @@ def resolve(config: PromptsConfig) -> Source:
 def open_rows(config: PromptsConfig) -> Iterator[Row]:
     """Every row of the source, streamed, in its order."""
     source = resolve(config)
+    if source.is_made_here:
+        from forklock.microworld.rows import prompt_rows
+
+        return prompt_rows(source.revision, config.limit)
     local = input_files(config)
     path = Path(source.path)
     if config.source == "livecodebench" and not path.is_file():
@@ -99,9 +108,9 @@ def open_rows(config: PromptsConfig) -> Iterator[Row]:
 
 def input_files(config: PromptsConfig) -> dict[str, Path]:
     """Local files or folders that the source reads, there or not, named as inputs of a stage; none of the hub's."""
-    if hub_dataset(config) is not None:
-        return {}
     source = resolve(config)
+    if source.is_made_here or hub_dataset(config) is not None:
+        return {}
     path = Path(source.path)
     if path.is_dir() and config.source == "livecodebench":
         return {name: path / name for name in livecodebench_files(source)}
@@ -110,7 +119,10 @@ def input_files(config: PromptsConfig) -> dict[str, Path]:
 
 def hub_dataset(config: PromptsConfig) -> str | None:
     """The name of the dataset on the hub that the source reads; None where it reads local files."""
-    name = resolve(config).path
+    source = resolve(config)
+    if source.is_made_here:
+        return None
+    name = source.path
     is_file = config.source in FORMATS.values() or Path(name).suffix in FORMATS
     is_local = is_file or Path(name).exists() or not _HUB_NAME.fullmatch(name)
     return None if is_local else name

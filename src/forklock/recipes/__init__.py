@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from forklock.config import Recipe
+from forklock.model_path import with_packaged_model
 from forklock.recipes.paths import found_path, is_path
 from forklock.recipes.problems import Problem, RecipeError, problems_of, unknown_key
 
@@ -82,7 +83,7 @@ def load(recipes: Sequence[str], overrides: Sequence[str] = ()) -> Recipe:
         layers.add(_parse_override(override), f"--set {override}", Path.cwd())
     named_files = " + ".join([*recipes, *(f"--set {override}" for override in overrides)])
     try:
-        return Recipe.model_validate_json(json.dumps(layers.values, default=str))
+        return with_packaged_model(Recipe.model_validate_json(json.dumps(layers.values, default=str)))
     except ValidationError as error:
         raise RecipeError(problems_of(error, lambda key: layers.origin_of(key) or named_files)) from None
 

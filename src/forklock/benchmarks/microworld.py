@@ -1,0 +1,68 @@
+"""The microworld's problems: one function, called with hidden inputs in one child; values are compared here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from forklock.benchmarks.compare import identical, show_value
+from forklock.benchmarks.one_process import run_once, score_of
+from forklock.benchmarks.problem import Benchmark, BenchmarkError, Problem, id_of, text_of
+from forklock.benchmarks.score import Difference, Score
+from forklock.microworld.rows import NUM_EVALUATION_PROBLEMS
+from forklock.prompts import Prompt
+from forklock.prompts.rows import Row
+from forklock.prompts.sources import KNOWN_SOURCES
+from forklock.sandbox.limits import Limits
+from forklock.sandbox.pool import Sandbox
+
+LIMITS = Limits(cpu_s=1.0)
+"""Of all calls of one program together, which take a millisecond."""
+
+_CALL = """
+
+def __forklock_calls__(inputs):
+    values = []
+    try:
+        for value in inputs:
+            values.append(solve(value))
+    except Exception as error:
+        return [values, f"{type(error).__name__}: {error}"]
+    return [values, ""]
+"""
+
+
+@dataclass(frozen=True)
+class MicroworldProblem(Problem):
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+
+    def score(self, answer: str, sandbox: Sandbox) -> Score:
+        """Values have to be equal and of the same type."""
+        result, values = run_once(sandbox, answer + _CALL, "__forklock_calls__", [list(self.inputs)], LIMITS)
+        if values is not None:
+            for number, (got, expected) in enumerate(zip(values.values, self.outputs, strict=False)):
+                if not identical(got, expected):
+                    return score_of(result, values, number, Difference(show_value(expected), show_value(got)))
+        return score_of(result, values, None, None)
+
+
+def _make(row: Row) -> Problem:
+    difficulty = row.values.get("difficulty")
+    if difficulty not in ("easy", "medium", "hard"):
+        raise BenchmarkError(f"{row.place}: `difficulty` is {difficulty!r}, neither easy, medium nor hard")
+    try:
+        inputs, outputs = zip(*json.loads(text_of(row, "tests")), strict=True)
+    except ValueError as error:
+        raise BenchmarkError(f"{row.place}: `tests` is not a JSON list of pairs: {error}") from None
+    prompt = Prompt(id_of(row, "id"), text_of(row, "question"), form="function")
+    return MicroworldProblem(prompt, row.place, difficulty, inputs, outputs)
+
+
+MICROWORLD = Benchmark(
+    source=KNOWN_SOURCES["microworld"],
+    columns=("id", "question", "difficulty", "tests"),
+    make=_make,
+    num_expected=NUM_EVALUATION_PROBLEMS,
+)
