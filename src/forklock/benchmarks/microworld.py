@@ -54,7 +54,7 @@ def _make(row: Row) -> Problem:
         raise BenchmarkError(f"{row.place}: `difficulty` is {difficulty!r}, neither easy, medium nor hard")
     try:
         inputs, outputs = zip(*json.loads(text_of(row, "tests")), strict=True)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise BenchmarkError(f"{row.place}: `tests` is not a JSON list of pairs: {error}") from None
     prompt = Prompt(id_of(row, "id"), text_of(row, "question"), form="function")
     return MicroworldProblem(prompt, row.place, difficulty, inputs, outputs)
