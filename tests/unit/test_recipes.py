@@ -162,8 +162,8 @@ def test_a_recipe_extends_others_from_its_own_folder(tmp_path: Path, monkeypatch
         (
             '[evaluate.data_paths]\nhumanevl = "x"',
             [],
-            "FILE: evaluate.data_paths: 'humanevl' is none of microworld, livecodebench-v5, livecodebench-v6, humaneval, "
-            "humaneval-shell, mbpp, cruxeval-input, cruxeval-output, aime-24, aime-25, mmlu "
+            "FILE: evaluate.data_paths: 'humanevl' is none of microworld, livecodebench-v5, livecodebench-v6, "
+            "humaneval, humaneval-shell, mbpp, cruxeval-input, cruxeval-output, aime-24, aime-25, mmlu "
             "(did you mean `humaneval`?)",
         ),
     ],
