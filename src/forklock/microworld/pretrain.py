@@ -24,8 +24,11 @@ from forklock.train.model_folder import write_model
 from forklock.train.objective import Objective
 
 
-def pretrain(settings: BaseSettings, folder: Path) -> Pretrained:
-    """Make the base in `folder`; goes on from what a killed call left there, at its last state."""
+def pretrain(settings: BaseSettings, folder: Path, num_problems: int | None = None) -> Pretrained:
+    """Make the base in `folder`; goes on from what a killed call left there, at its last state.
+
+    `num_problems`: pass@1 is measured on the first so many of the evaluation set; absent: on all.
+    """
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
@@ -47,7 +50,7 @@ def pretrain(settings: BaseSettings, folder: Path) -> Pretrained:
         has=lambda name: False,
     )
     outcome = train(job, objective)
-    measured = measure(folder, settings, objective)
+    measured = measure(folder, settings, objective, num_problems)
     made = Pretrained(outcome.curve, sum(len(one.token_ids) for one in data.sequences), measured)
     write_measured(folder, measured)
     write_text(folder / CURVE_FILE, json.dumps([round(point.loss, 6) for point in made.curve]) + "\n")
