@@ -47,13 +47,13 @@ class CorpusSettings(Section):
 
 
 class ShapeSettings(Section):
-    """The network, a Qwen3 with tied embeddings."""
+    """The network, a Qwen3 with tied embeddings. Heads of 32: vLLM has no smaller ones on a CPU."""
 
     num_layers: PositiveInt = 3
     hidden_size: PositiveInt = 96
     intermediate_size: PositiveInt = 256
-    num_heads: PositiveInt = 4
-    num_key_value_heads: PositiveInt = 4
+    num_heads: PositiveInt = 3
+    num_key_value_heads: PositiveInt = 3
     max_sequence_tokens: PositiveInt = 384
 
 
