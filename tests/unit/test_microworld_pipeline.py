@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -164,3 +166,13 @@ def test_prompts_written_to_a_file_hold_no_tests(tmp_path: Path) -> None:
     write_problems(path, "ssd", 1, 5)
     assert all("tests" not in json.loads(line) for line in path.read_text().splitlines())
     assert len(load_prompts(PromptsConfig(source="jsonl", path=str(path)), 0).prompts) == 5
+
+
+def test_the_command_writes_problems_of_a_seed(tmp_path: Path) -> None:
+    path = tmp_path / "fresh.jsonl"
+    command = [sys.executable, "-m", "forklock", "microworld", "problems", "--seed", "5", "--num", "3"]
+    done = subprocess.run([*command, "--out", str(path), "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["num_problems"] == 3
+    assert [json.loads(line)["question"] for line in path.read_text().splitlines()] == [
+        problem.statement for problem in draw_problems("eval", 5, 3)
+    ]
