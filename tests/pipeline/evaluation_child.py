@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forklock import stages
+from forklock import running
 from forklock.config import Recipe
 from forklock.evaluate import verdicts
 from forklock.sampling import shards
@@ -30,4 +30,4 @@ def evaluate(recipe: Recipe, run_dir: Path, kind: str, at_shard: int) -> None:
 
     setattr(module, name, write_or_die)
     verdicts.VERDICTS_PER_SHARD = 3
-    stages.run_evaluation(recipe, run_dir, "base")
+    running.run_evaluation(recipe, run_dir, "base")

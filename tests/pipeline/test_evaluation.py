@@ -16,7 +16,7 @@ from evaluation_child import evaluate
 from sandbox_cases import open_sandbox
 from typer.testing import CliRunner
 
-from forklock import recipes, stages
+from forklock import recipes, running, stages
 from forklock.cli import app
 from forklock.config import Recipe
 from forklock.engines import EngineError
@@ -95,7 +95,7 @@ def expected(num_answers: int = 4) -> dict[tuple[str, int], str]:
 
 def test_the_base_alone_needs_no_prompts_and_no_training(recipe: Recipe, tmp_path: Path, opened: list[str]) -> None:
     run_dir = tmp_path / "run"
-    stages.run_evaluation(recipe, run_dir, "base")
+    running.run_evaluation(recipe, run_dir, "base")
     assert outcomes(run_dir / BASE) == expected()
     assert {path.name for path in run_dir.iterdir() if path.is_dir()} == {"evaluate"}
     samples = {sample.key: sample for sample in samples_in(run_dir / BASE)}
@@ -105,7 +105,7 @@ def test_the_base_alone_needs_no_prompts_and_no_training(recipe: Recipe, tmp_pat
         assert (verdict.num_tokens, verdict.finish_reason) == (len(sample.token_ids), "stop")
         assert verdict.num_code_blocks == {ANSWERS[1]: 2, ANSWERS[3]: 0}.get(sample.text, 1)
         assert verdict.difficulty == dict(zip(PROBLEMS, ("easy", "medium", "hard"), strict=True))[verdict.problem_id]
-    stages.run_evaluation(recipe, run_dir, "base")
+    running.run_evaluation(recipe, run_dir, "base")
     assert opened == ["model"]  # nothing was to be done, so nothing was opened
 
 
@@ -113,14 +113,14 @@ def test_a_new_temperature_runs_only_its_own_point_and_one_engine_serves_all(
     recipe: Recipe, model: Path, tmp_path: Path, opened: list[str]
 ) -> None:
     run_dir = tmp_path / "run"
-    stages.run_evaluation(recipe, run_dir, "base")
+    running.run_evaluation(recipe, run_dir, "base")
     wider = recipe_for(tmp_path, model, evaluate__base_temperatures=[0.5, 0.7, 1.0])
-    stages.run_evaluation(wider, run_dir, "base")
+    running.run_evaluation(wider, run_dir, "base")
     started = [event.stage for event in read_events(run_dir) if event.event == "stage_started"]
     swept = [f"evaluate/base-livecodebench-v6-t{temperature}-k20-p0.8" for temperature in ("0.5", "1")]
     assert started == [BASE, *swept]
     assert opened == ["model", "model"]  # one for each call
-    states = {stage.stage: stage.state for stage in stages.read_status(run_dir).stages}
+    states = {stage.stage: stage.state for stage in running.read_status(run_dir).stages}
     assert {name: states[name] for name in (BASE, *swept, STUDENT)} == {
         BASE: "done",
         swept[0]: "done",
@@ -133,10 +133,10 @@ def test_a_new_temperature_runs_only_its_own_point_and_one_engine_serves_all(
 def test_both_models_are_put_side_by_side(recipe: Recipe, model: Path, tmp_path: Path, opened: list[str]) -> None:
     wider = recipe_for(tmp_path, model, evaluate__base_temperatures=[0.9], evaluate__pass_k=[1, 5, 8])
     run_dir = tmp_path / "run"
-    stages.run_evaluation(wider, run_dir)
+    running.run_evaluation(wider, run_dir)
     assert outcomes(run_dir / STUDENT) == expected(6)
     assert opened == ["model", "student"]  # synthesis opens its own
-    report = gather(wider, run_dir)
+    report = gather(wider, running.plan_of(wider).points, run_dir)
     found = report["benchmarks"]["livecodebench-v6"]
     rates = [sum(verdict == "passed" for verdict in expected(number).values()) / 24 for number in (4, 6)]
     points = {point["stage"]: point for point in found["points"]}
@@ -190,10 +190,10 @@ def test_an_engine_that_fails_is_closed_and_what_was_drawn_is_kept(
     with monkeypatch.context() as patch:
         patch.setattr(FakeEngine, "generate", fails)
         with pytest.raises(EngineError, match="lost"):
-            stages.run_evaluation(recipe, tmp_path / "run", "base")
+            running.run_evaluation(recipe, tmp_path / "run", "base")
     assert len(closed) == 1
     assert len(list(samples_in(tmp_path / "run" / BASE))) == 5
-    stages.run_evaluation(recipe, tmp_path / "run", "base")
+    running.run_evaluation(recipe, tmp_path / "run", "base")
     assert outcomes(tmp_path / "run" / BASE) == expected()
     assert opened == ["model", "model"]
 
@@ -207,7 +207,7 @@ def test_killed_anywhere_it_goes_on(kind: str, shard: int, recipe: Recipe, tmp_p
     assert child.exitcode == -signal.SIGKILL
     num_kept = len(list(verdicts_in(tmp_path / "run" / BASE)))
     assert (num_kept == 0) is (shard == 0)
-    stages.run_evaluation(recipe, tmp_path / "run", "base")
+    running.run_evaluation(recipe, tmp_path / "run", "base")
     assert outcomes(tmp_path / "run" / BASE) == expected()
     graded = [event for event in read_events(tmp_path / "run") if event.event == "graded"]
     assert [event.details["num_samples"] for event in graded] == [24 - num_kept]
@@ -224,7 +224,7 @@ def test_a_sandbox_that_cannot_start_is_said_before_anything_is_drawn(
 
     monkeypatch.setattr(Sandbox, "__enter__", refuse)
     with pytest.raises(SandboxUnavailableError):
-        stages.run_evaluation(recipe, tmp_path / "run", "base")
+        running.run_evaluation(recipe, tmp_path / "run", "base")
     assert opened == []
 
 
@@ -236,7 +236,7 @@ def test_a_trained_model_is_evaluated(tiny_model: Callable[[str], Path], tmp_pat
         tmp_path, tiny_model("qwen3"), engine={"kind": "transformers"}, evaluate__num_samples_per_problem=2,
         evaluate__pass_k=[1],
     )  # fmt: skip
-    stages.run_evaluation(recipe, tmp_path / "run")
+    running.run_evaluation(recipe, tmp_path / "run")
     for name in (BASE, STUDENT):
         assert set(outcomes(tmp_path / "run" / name)) == {
             (problem, index) for problem in PROBLEMS for index in range(2)
