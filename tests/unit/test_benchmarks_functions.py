@@ -91,6 +91,15 @@ def test_tolerances_and_properties_count_as_the_data_set_has_them(
     assert root.score("def find_zero(xs): return 0.0\n", sandbox).verdict == "wrong_answer"
 
 
+def test_random_inputs_are_the_same_when_values_are_played_back(
+    humaneval: list[HumanEvalProblem], sandbox: Sandbox
+) -> None:
+    add = next(problem for problem in humaneval if problem.name == "add" and "randint" in problem.check)
+    # Equal to the canonical values, but not of their type: only `check` itself can say so.
+    assert add.score("def add(x, y): return float(x + y)\n", sandbox).verdict == "passed"
+    assert add.score("def add(x, y): return float(x + y) if x < 900 else 0\n", sandbox).verdict == "wrong_answer"
+
+
 def test_helpers_and_imports_of_the_statement_are_there(humaneval: list[HumanEvalProblem], sandbox: Sandbox) -> None:
     decode = next(problem for problem in humaneval if problem.name == "decode_cyclic")
     program = "def decode_cyclic(s: str):\n    return encode_cyclic(encode_cyclic(s))\n"
