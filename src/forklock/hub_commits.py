@@ -40,10 +40,10 @@ def pin(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Reci
     commits = _Commits(run_dir / HUB_COMMITS_FILE)
     changes: dict[str, object] = {}
     if local_folder(recipe.model.path) is None:
-        commit = commits.of("model", recipe.model.path, recipe.model.revision)
+        commit = commits.of("model", recipe.model.path, recipe.model.revision, "model.path")
         changes["model"] = recipe.model.model_copy(update={"revision": commit})
     if (name := hub_dataset(recipe.prompts)) is not None:
-        commit = commits.of("dataset", name, recipe.prompts.revision)
+        commit = commits.of("dataset", name, recipe.prompts.revision, "prompts.path")
         changes["prompts"] = recipe.prompts.model_copy(update={"revision": commit})
     revisions = dict(recipe.evaluate.data_revisions)
     for benchmark in recipe.evaluate.benchmarks:
@@ -53,7 +53,7 @@ def pin(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Reci
         name, revision = source.path, revisions.get(benchmark)
         is_wanted = with_benchmarks or commits.is_known("dataset", name, revision)
         if benchmark not in recipe.evaluate.data_paths and is_wanted:
-            revisions[benchmark] = commits.of("dataset", name, revision)
+            revisions[benchmark] = commits.of("dataset", name, revision, f"evaluate.data_paths.{benchmark}")
     changes["evaluate"] = recipe.evaluate.model_copy(update={"data_revisions": revisions})
     return recipe.model_copy(update=changes)
 
@@ -66,22 +66,23 @@ class _Commits:
     def is_known(self, kind: Kind, name: str, revision: str | None) -> bool:
         return f"{kind} {name} {revision or 'main'}" in self._known
 
-    def of(self, kind: Kind, name: str, revision: str | None) -> str:
+    def of(self, kind: Kind, name: str, revision: str | None, setting: str) -> str:
+        """`setting` is the recipe's key that would name a local copy."""
         if revision is not None and _COMMIT.fullmatch(revision):
             return revision
         key = f"{kind} {name} {revision or 'main'}"
         if key not in self._known:
-            self._known[key] = _resolve(kind, name, revision)
+            self._known[key] = _resolve(kind, name, revision, setting)
             write_text(self._path, json.dumps(self._known, indent=1, sort_keys=True) + "\n")
         return self._known[key]
 
 
-def _resolve(kind: Kind, name: str, revision: str | None) -> str:
+def _resolve(kind: Kind, name: str, revision: str | None, setting: str) -> str:
     hub = load_package("huggingface_hub")
     try:
         folder = hub.snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=[_ANY_FILE[kind]])
     except (OSError, ValueError) as error:
-        setting, option = ("model.path", "") if kind == "model" else ("prompts.path", " --repo-type dataset")
+        option = "" if kind == "model" else " --repo-type dataset"
         raise HubError(
             f"{setting} = {name!r}: neither a folder here nor a {kind} that the hub gives: "
             f"{' '.join(str(error).split())}. Mend the name or the network; or run `hf download {name}{option} "

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from forklock import recipes, running
-from forklock.hub_commits import HubError
+from forklock.hub_commits import HubError, pin
 
 FIRST, SECOND = "1" * 40, "2" * 40
 NAME = "someone/tiny"
@@ -69,3 +69,27 @@ def test_what_the_hub_does_not_have_is_named(tmp_path: Path, recipe_file: Path) 
     recipe = recipes.load([str(recipe_file)], ["prompts.source=huggingface", "prompts.path=someone/problems"])
     with pytest.raises(HubError, match=r"prompts\.path = 'someone/problems': neither a folder here nor a dataset"):
         running.run_until(recipe, tmp_path / "run", "synthesize")
+
+
+def test_a_benchmark_keeps_its_commit_and_is_asked_for_only_by_evaluation(
+    tmp_path: Path, cached_model: Path, recipe_file: Path
+) -> None:
+    repository = cached_model.parent / "datasets--openai--openai_humaneval"
+    for commit in (FIRST, SECOND):
+        (repository / "snapshots" / commit).mkdir(parents=True)
+        (repository / "snapshots" / commit / "README.md").write_text("about")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(FIRST)
+    recipe = recipes.load([str(recipe_file)], ['evaluate.benchmarks=["humaneval"]'])
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    assert pin(recipe, run_dir).evaluate.data_revisions == {}
+    assert pin(recipe, run_dir, with_benchmarks=True).evaluate.data_revisions == {"humaneval": FIRST}
+    (repository / "refs" / "main").write_text(SECOND)
+    assert pin(recipe, run_dir).evaluate.data_revisions == {"humaneval": FIRST}
+    other = recipes.load([str(recipe_file)], ['evaluate.benchmarks=["mbpp"]'])
+    assert pin(other, run_dir).evaluate.data_revisions == {}
+    with pytest.raises(HubError, match=r"evaluate\.data_paths\.mbpp = 'google-research-datasets/mbpp': neither"):
+        pin(other, run_dir, with_benchmarks=True)
+    local = recipes.load([str(recipe_file)], ['evaluate.benchmarks=["mbpp"]', 'evaluate.data_paths.mbpp="m.jsonl"'])
+    assert pin(local, run_dir, with_benchmarks=True).evaluate.data_revisions == {}
