@@ -19,9 +19,11 @@ from forklock.microworld.settings import BaseSettings, base_folder
 from forklock.microworld.tokenizer import build_tokenizer
 from forklock.run_dir import write_text
 from forklock.train.data import Counts, Sequence, TrainingData
-from forklock.train.loop import FINAL, Job, train
-from forklock.train.model_folder import write_model
+from forklock.train.devices import open_accelerator
+from forklock.train.loop import Job, train
+from forklock.train.model_folder import gather_weights, write_model
 from forklock.train.objective import Objective
+from forklock.train.stage import MODEL
 
 
 def pretrain(settings: BaseSettings, folder: Path, num_problems: int | None = None) -> Pretrained:
@@ -34,11 +36,12 @@ def pretrain(settings: BaseSettings, folder: Path, num_problems: int | None = No
     tokenizer = build_tokenizer()
     recipe = _recipe(settings)
     data = corpus_data(settings, tokenizer)
-    objective = start_model(settings, tokenizer)
+    accelerator = open_accelerator(recipe.train, folder)
+    objective = start_model(settings, tokenizer).to(accelerator.device)
 
     def write(name: str, step: int, num_steps: int, trained: Objective) -> None:
-        if name == FINAL:
-            write_model(folder, trained, tokenizer, recipe, torch.float32)
+        if name == MODEL:
+            write_model(folder, trained, gather_weights(trained, recipe, torch.float32), tokenizer, recipe)
 
     job = Job(
         recipe=recipe,
@@ -49,7 +52,7 @@ def pretrain(settings: BaseSettings, folder: Path, num_problems: int | None = No
         write=write,
         has=lambda name: False,
     )
-    outcome = train(job, objective)
+    outcome = train(job, objective, accelerator)
     measured = measure(folder, settings, objective, num_problems)
     made = Pretrained(outcome.curve, sum(len(one.token_ids) for one in data.sequences), measured)
     write_measured(folder, measured)
