@@ -1,11 +1,10 @@
-"""The models that a recipe trains: its own, those that it names besides, and those of a sweep's grid."""
+"""The models that a recipe trains: its own, and those that it names besides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
-from forklock.config import Recipe, StudentConfig, SweepConfig, TruncationConfig
+from forklock.config import Recipe, StudentConfig
 from forklock.decoding import Decoding
 
 BASE = "base"
@@ -29,33 +28,6 @@ def students_of(recipe: Recipe) -> list[Student]:
     """The recipe's own model, then those of its `students` table."""
     named = [(name, _changed(recipe, student)) for name, student in recipe.students.items()]
     return [_with_its_decodings(name, changed) for name, changed in [(OWN, recipe), *named]]
-
-
-def sweep_students(recipe: Recipe, sweep: SweepConfig) -> list[Student]:
-    """A model for each training decoding, target and seed of the grid, each evaluated all over its decodings."""
-    own = recipe.synthesize.decoding
-    truncations = sweep.train_truncations or (TruncationConfig(top_k=own.top_k, top_p=own.top_p),)
-    students = []
-    for temperature, truncation, target, seed in product(
-        sweep.train_temperatures or (own.temperature,),
-        truncations,
-        sweep.targets or (recipe.train.target,),
-        sweep.seeds or (recipe.seed,),
-    ):
-        decoding = Decoding(temperature, truncation.top_k, truncation.top_p)
-        name = slug(decoding)
-        name += f"-{target}" if len(sweep.targets) > 1 else ""
-        name += f"-seed{seed}" if len(sweep.seeds) > 1 else ""
-        changed = _changed(recipe, StudentConfig(train_decoding=decoding, target=target, seed=seed))
-        students.append(Student(name, changed, tuple(eval_grid(recipe, sweep))))
-    return students
-
-
-def eval_grid(recipe: Recipe, sweep: SweepConfig) -> list[Decoding]:
-    own = recipe.evaluate.student_decoding
-    truncations = sweep.eval_truncations or (TruncationConfig(top_k=own.top_k, top_p=own.top_p),)
-    temperatures = sweep.eval_temperatures or (own.temperature,)
-    return [Decoding(temperature, cut.top_k, cut.top_p) for cut in truncations for temperature in temperatures]
 
 
 def base_decodings(recipe: Recipe) -> list[Decoding]:
