@@ -219,6 +219,28 @@ def evaluate(
 
 
 @app.command()
+def analyze(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure forks and locks: both models over solutions held out from training, position by position."""
+    from forklock import recipes, running
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    summary = running.run_until(composed, folder, "analyze")
+    if as_json:
+        _print_json({"run_dir": str(folder), **summary})
+        return
+    from forklock.analyze.report import render
+
+    _console().print(render(summary))
+    _console().print(f"Figures and rows: {folder / 'analyze'}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def grade(
     samples: Annotated[Path, typer.Argument(help="LiveCodeBench's JSON, EvalPlus' JSON lines, or our Parquet.")],
     benchmark: Annotated[str, typer.Option(help="Which benchmark they answer.", metavar="NAME")],

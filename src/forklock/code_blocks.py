@@ -22,13 +22,21 @@ def last_code_block(text: str, style: Style = "instruct") -> str | None:
     A thinking model that never closed its thinking has not answered. A base model goes on inside a fence that its
     prompt has opened (or with code itself), so that its text is code up to the first fence.
     """
+    span = last_code_span(text, style)
+    return None if span is None else text[slice(*span)]
+
+
+def last_code_span(text: str, style: Style = "instruct") -> tuple[int, int] | None:
+    """Where `last_code_block` begins and ends in the text."""
     if style == "base":
         code = text.partition("```")[0]
-        return code if code.strip() else None
+        return (0, len(code)) if code.strip() else None
     if style == "thinking" and _THINK_END not in text:
         return None
-    blocks = [block for block in _FENCED.findall(answer_of(text)) if block.strip()]
-    return blocks[-1] if blocks else None
+    answer = answer_of(text)
+    start = len(text) - len(answer)
+    spans = [block.span(1) for block in _FENCED.finditer(answer) if block[1].strip()]
+    return (start + spans[-1][0], start + spans[-1][1]) if spans else None
 
 
 def count_code_blocks(text: str) -> int:

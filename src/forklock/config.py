@@ -311,8 +311,11 @@ class SweepConfig(Section):
 class AnalyzeConfig(Section):
     """Forks and locks of the base and the trained model over the same contexts (Figure 6, Eqs. 15 and 30)."""
 
+    contexts: str | None = None
+    """Solutions to measure on: a JSONL or Parquet file, or a folder of samples; absent: those held out from
+    training."""
     num_solutions: PositiveInt = 200
-    """Held-out solutions whose positions are measured."""
+    """Solutions whose positions are measured, chosen by the recipe's seed."""
     eval_temperatures: tuple[PositiveFloat, ...] = (0.5, 0.7, 0.9, 1.1, 1.3, 1.5)
     """Temperatures at which surviving tokens and their entropy are measured (6b, 6c)."""
     max_rank: PositiveInt = 50

@@ -33,11 +33,14 @@ from forklock.train.launch import is_launched
 RECIPE_FILE = "recipe.toml"
 
 
-def run_until(recipe: Recipe, run_dir: Path, last: Literal["prompts", "synthesize", "train"]) -> dict[str, Any]:
-    """Bring the recipe's own student as far as `last`; gives that stage's `summary.json`."""
+def run_until(
+    recipe: Recipe, run_dir: Path, last: Literal["prompts", "synthesize", "train", "analyze"]
+) -> dict[str, Any]:
+    """Bring the recipe's own student as far as `last`, evaluation left out; gives that stage's `summary.json`."""
     with _opened(recipe, run_dir) as (run, pinned):
         plan = plan_stages(pinned, students_of(pinned)[:1])
-        name = {"prompts": "prompts", "synthesize": plan.syntheses[OWN], "train": plan.trainings[OWN]}[last]
+        names = {"synthesize": plan.syntheses[OWN], "train": plan.trainings[OWN]}
+        name = names.get(last, last)
         stages = plan.closure([name])
         if is_launched():
             _refuse_missing(run.path, stages[:-1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from forklock import evaluate, prompts, synthesize, train
+from forklock import analyze, evaluate, prompts, synthesize, train
 from forklock.config import Recipe
 from forklock.evaluate import PointPlan, Session
 from forklock.model_path import local_folder
@@ -17,6 +17,8 @@ from forklock.students import BASE, OWN, Student, base_decodings
 
 MODEL = "model"
 """The name under which a stage reads the one that made the model it works with; none where that is the recipe's."""
+
+ANALYSIS = "analyze"
 
 
 @dataclass
@@ -68,6 +70,8 @@ def plan_stages(recipe: Recipe, students: Iterable[Student], session: Session | 
             point: plan.add("point", _point(recipe, point, shared, reads))
             for point in evaluate.plan_points(recipe, model, its_own)
         }
+    if OWN in plan.trainings:
+        plan.add("analyze", _analyze(recipe, plan.trainings[OWN]))
     return plan
 
 
@@ -125,6 +129,18 @@ def _point(recipe: Recipe, point: PointPlan, session: Session, model: Mapping[st
         reads=model,
         derived=("summary.json",),
         inputs=point.data_files(recipe) | _template_input(recipe) | _model_input(recipe, model),
+    )
+
+
+def _analyze(recipe: Recipe, training: str) -> Stage:
+    """Of the recipe's own student, after its last round, on samples of the first: those that the base model drew."""
+    return Stage(
+        name=ANALYSIS,
+        body=partial(analyze.run, recipe),
+        config=analyze.stage_config(recipe),
+        reads={"synthesize": "synthesize", "train": training},
+        derived=("summary.json", "figures"),
+        inputs=_model_input(recipe, {}) | analyze.input_files(recipe),
     )
 
 

@@ -34,8 +34,15 @@ class RowFormat:
 
     def write(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same rows give the same bytes, under one version of pyarrow."""
-        pyarrow, parquet = load_package("pyarrow"), load_package("pyarrow.parquet")
-        table = pyarrow.Table.from_pylist(rows, schema=self._schema())
+        self._write(path, load_package("pyarrow").Table.from_pylist(rows, schema=self._schema()))
+
+    def write_columns(self, path: Path, columns: Mapping[str, Any]) -> None:
+        """The same for rows that lie in arrays or lists, one a column: no object is made for each of them."""
+        assert set(columns) == set(self._schema().names)
+        self._write(path, load_package("pyarrow").Table.from_pydict(columns, schema=self._schema()))
+
+    def _write(self, path: Path, table: pyarrow.Table) -> None:
+        parquet = load_package("pyarrow.parquet")
         parquet.write_table(table, path, compression="zstd", row_group_size=_ROWS_PER_GROUP)
 
     def open(self, path: Path) -> pyarrow.parquet.ParquetFile:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
+from forklock import figure_style as style
 from forklock.decoding import Decoding
 from forklock.toy import ToyConfig, ToyResult, compute, draw
-from forklock.toy.figures import style
 
 NAMES = (
     "figure_05_forks_and_locks",

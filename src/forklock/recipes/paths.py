@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_PATHS = {("model", "path"), ("prompts", "path"), ("prompts", "template")}
+_PATHS = {("model", "path"), ("prompts", "path"), ("prompts", "template"), ("analyze", "contexts")}
 _TABLES_OF_PATHS = {("evaluate", "data_paths")}
 _FILE_SUFFIXES = (".jsonl", ".gz", ".parquet", ".csv", ".json", ".jinja")
 

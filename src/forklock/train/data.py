@@ -91,7 +91,7 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
         if sample.degenerate is not None and recipe.synthesize.drop_degenerate:
             degenerate[sample.degenerate] += 1
             continue
-        sequence = _sequence(sample, vocabulary_size, keep_target=train.target == "soft")
+        sequence = sequence_of(sample, vocabulary_size, keep_target=train.target == "soft")
         lengths.append(len(sequence.token_ids))
         if len(sequence.token_ids) > train.max_sequence_tokens:
             counts.num_too_long += 1
@@ -125,7 +125,8 @@ def _ending(sample: Sample) -> Ending:
     return Ending(sample.prompt_id, sample.prompt_token_ids, len(sample.token_ids), sample.finish_reason == "stop")
 
 
-def _sequence(sample: Sample, vocabulary_size: int, *, keep_target: bool) -> Sequence:
+def sequence_of(sample: Sample, vocabulary_size: int, *, keep_target: bool) -> Sequence:
+    """One sample, refused where it has nothing to predict or is of another vocabulary."""
     name = f"sample {sample.sample_index} of prompt {sample.prompt_id}"
     token_ids = np.array(sample.prompt_token_ids + sample.token_ids, dtype=np.int32)
     if not sample.prompt_token_ids or not sample.token_ids:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from forklock.figure_style import house_style
 from forklock.toy.figures.convergence import draw_convergence
 from forklock.toy.figures.mechanism import draw_forks_and_locks, draw_reshaping
 from forklock.toy.figures.regimes import draw_regimes
 from forklock.toy.figures.state_machine import draw_state_machine
-from forklock.toy.figures.style import house_style
 from forklock.toy.result import ToyResult
 
 FIGURES = (draw_forks_and_locks, draw_state_machine, draw_reshaping, draw_regimes, draw_convergence)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forklock.toy.figures import style
+from forklock import figure_style as style
 from forklock.toy.figures.mechanism import highest_success, plot_success_curves
 from forklock.toy.machine import Archetype
 from forklock.toy.result import ToyResult

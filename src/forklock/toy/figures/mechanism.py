@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forklock import figure_style as style
 from forklock.decoding import Decoding, logits_from, target
-from forklock.toy.figures import style
 from forklock.toy.machine import VOCABULARY_SIZE, Archetype, Floats
 from forklock.toy.result import Curve, ToyResult
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from forklock.toy.figures import style
+from forklock import figure_style as style
 from forklock.toy.machine import NUM_LOCKS, NUM_PATHS, VOCABULARY_SIZE, Archetype
 from forklock.toy.result import ToyResult
 

@@ -1,7 +1,7 @@
-"""How all figures of the toy look, and how they are written: the same input gives the same bytes.
+"""How all figures look, and how they are written: the same input gives the same bytes.
 
-Colours are of Okabe and Ito's set, told apart with any colour vision; teacher and student also differ by hatching
-and by dashes. matplotlib is imported when something is drawn, not before.
+Colours are of Okabe and Ito's set, told apart with any colour vision; teacher (base) and student (trained)
+also differ by hatching and by dashes. matplotlib is imported when something is drawn, not before.
 """
 
 from __future__ import annotations
