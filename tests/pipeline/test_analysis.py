@@ -7,6 +7,8 @@ import json
 import multiprocessing
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from forklock.analyze.classes import CLASSES, classify
 from forklock.analyze.report import render
 from forklock.analyze.rows import COLUMNS, TOKEN_STATS, read_columns, shards_in
 from forklock.decoding import Decoding, logits_from, ranked_target, retained_support, target
+from forklock.running import read_status
 
 TinyModel = Callable[[str], Path]
 SAMPLES = held_out_samples(20)
@@ -334,3 +337,26 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(two_models: tuple[Pa
         if path.suffix in (".parquet", ".csv", ".png", ".svg") or path.name == "summary.json":
             assert path.read_bytes() == (disturbed / "analyze" / path.relative_to(undisturbed / "analyze")).read_bytes()
     assert not (disturbed / "analyze" / "scratch").exists()
+
+
+def test_the_command_makes_what_is_missing_and_no_evaluation(tmp_path: Path) -> None:
+    contexts, run_dir = tmp_path / "contexts.jsonl", tmp_path / "run"
+    lines = [{"prompt": f"{n}\n", "completion": "```python\ndef solve(xs):\n    return xs\n```"} for n in range(3)]
+    contexts.write_text("\n".join(map(json.dumps, lines)))
+    settings = ["prompts.limit=8", "train.epochs=none", "train.steps=2", "train.warmup_steps=1"]
+    command = [sys.executable, "-m", "forklock", "analyze", "demo", "--run-dir", str(run_dir), "--json"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "no solution is held out" in json.loads(refused.stdout)["error"]
+    command += ["--set", f"analyze.contexts={contexts}"]
+    done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert done["num_solutions"] == 3
+    assert done["num_solutions_without_code"] == 0
+    assert {"synthesize", "train", "analyze"} <= {path.name for path in run_dir.iterdir()}
+    assert not (run_dir / "evaluate").exists()
+    states = {stage.stage: stage.state for stage in read_status(run_dir).stages}
+    assert states["analyze"] == "done"
+    contexts.write_text(contexts.read_text().replace("return xs", "return sorted(xs)"))
+    states = {stage.stage: stage.state for stage in read_status(run_dir).stages}
+    assert (states["train"], states["analyze"]) == ("done", "stale")
