@@ -7,18 +7,33 @@ from pathlib import Path
 
 from forklock.export.errors import ExportError
 from forklock.export.samples import require_stage
-from forklock.packages import load_package
+from forklock.packages import load_package, packages_of
 from forklock.run_dir.atomic import temporary_beside
+from forklock.running import plan_of, recipe_of
+from forklock.students import OWN
 
 
 def export_model(run_dir: Path, out: Path) -> None:
-    """Copy the run's last checkpoint, whole or not at all; nothing is overwritten."""
+    """Copy the recipe's own student, whole or not at all; nothing is overwritten.
+
+    Its generation config gets the evaluation-time decoding that the run's recipe has by now: training does not depend
+    on it, and so keeps the one it began with.
+    """
     if out.exists():
         raise ExportError(f"{out}: is there already; name another folder, or move it away")
-    require_stage(run_dir, "train")
+    recipe = recipe_of(run_dir)
+    training = plan_of(recipe).trainings[OWN]
+    require_stage(run_dir, training)
+    with packages_of("train"):
+        from transformers import GenerationConfig
+
+        from forklock.train.model_folder import generation_config
+
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with temporary_beside(out.absolute()) as temporary:
-        shutil.copytree(run_dir / "train" / "model", temporary)
+        shutil.copytree(run_dir / training / "model", temporary)
+        kept = GenerationConfig.from_pretrained(temporary)
+        generation_config(kept, recipe.evaluate.student_decoding).save_pretrained(temporary)
         temporary.rename(out)
 
 
