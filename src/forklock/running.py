@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from forklock.run_dir import (
     write_text,
 )
 from forklock.run_dir import read_status as read_run_status
+from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.stages import Plan, plan_stages
 from forklock.students import BASE, OWN, students_of
 from forklock.train import TrainingError
@@ -52,24 +53,34 @@ def run_until(
 def run_evaluation(
     recipe: Recipe, run_dir: Path, only: Literal["base", "student"] | None = None, *, allow_unsafe: bool = False
 ) -> None:
-    """Bring every point to completion: what the students' need first, then the frozen model's, then those."""
+    """Bring every point to completion: what the students need first, then the frozen model's points, then theirs."""
+
+    def wanted(plan: Plan) -> list[str]:
+        of_base = list(plan.points[BASE].values())
+        of_students = [name for model, points in plan.points.items() if model != BASE for name in points.values()]
+        return {"base": of_base, "student": of_students, None: of_base + of_students}[only]
+
+    _run_with_points(recipe, run_dir, wanted, allow_unsafe=allow_unsafe)
+
+
+def run_all(recipe: Recipe, run_dir: Path, *, allow_unsafe: bool = False) -> None:
+    """Bring every stage of the recipe to completion."""
+    _run_with_points(recipe, run_dir, lambda plan: list(plan.stages), allow_unsafe=allow_unsafe)
+
+
+def _run_with_points(recipe: Recipe, run_dir: Path, wanted: Callable[[Plan], list[str]], *, allow_unsafe: bool) -> None:
     with (
         _opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
         Session(pinned, allow_unsafe=allow_unsafe) as session,
     ):
         plan = plan_stages(pinned, students_of(pinned), session)
-        of_base = list(plan.points[BASE].values())
-        of_students = [name for model, points in plan.points.items() if model != BASE for name in points.values()]
-        _run_each(
-            run, plan.closure({"base": of_base, "student": of_students, None: of_base + of_students}[only]), session
-        )
-
-
-def _run_each(run: Run, stages: Sequence[Stage], session: Session) -> None:
-    for stage in stages:
-        if not stage.name.startswith(f"{FAMILY}/"):
-            session.release()
-        run_stages(run, [stage])
+        stages = plan.closure(wanted(plan))
+        if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
+            session.check(pinned.evaluate.benchmarks)
+        for stage in stages:
+            if not stage.name.startswith(f"{FAMILY}/"):
+                session.release()
+            run_stages(run, [stage])
 
 
 def _refuse_missing(run_dir: Path, stages: Sequence[Stage]) -> None:
