@@ -4,6 +4,8 @@ Samples are drawn from a small model at T=1.6 k=20 p=0.8 with their targets reco
 the mean loss over its tokens is taken twice, in all weights. `ours` and `peer` are the traces of the covariance over
 samples, soft and hard; `ratio` is how many times more samples the hard target needs for an equally sure mean. What is
 left with the soft target is the variance of the contexts themselves.
+
+2026-11-21: 17.8 against 258.6, ratio 14.6 (random weights, scaled until q_s has several tokens at most positions).
 """
 
 from __future__ import annotations
