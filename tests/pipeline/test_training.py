@@ -240,8 +240,6 @@ def test_what_cannot_be_done_is_refused(tiny_model: TinyModel, tmp_path: Path, m
         run_training(make_recipe(model, trackers=("wandb", "trackio")), tmp_path / "b", SAMPLES)
     with pytest.raises(TrainingError, match=r"train\.warmup_steps = 5 leaves none of the 1 steps"):
         run_training(make_recipe(model, steps=None, epochs=0.1, warmup_steps=5), tmp_path / "c", SAMPLES)
-    with pytest.raises(TrainingError, match="rounds above 1"):
-        run_training(make_recipe(model).model_copy(update={"rounds": 2}), tmp_path / "d", SAMPLES)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(TrainingError, match=r"ACCELERATE_USE_FSDP is set.*the recipe says so instead"):
         run_training(make_recipe(model), tmp_path / "e", SAMPLES)
