@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from forklock import decoding
 from forklock.config import EngineConfig, ModelConfig
 from forklock.decoding import Decoding
 from forklock.engines import Completion, EngineError, Request, open_engine
+from forklock.engines.slots import SlotLayer
 from forklock.errors import ForklockError
 
 SETTINGS = [Decoding(1.6, 20, 0.8), Decoding(0.9, 0, 0.85), Decoding(2.0, 0, 1.0), Decoding(0.0)]
@@ -260,3 +264,31 @@ def test_sliding_attention_is_refused(tiny_model: TinyModel, tmp_path: Path) -> 
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(EngineError, match="sliding_attention"):
         draw(folder, [], Decoding())
+
+
+@pytest.mark.parametrize("num_taken", [3, 20])
+def test_the_cache_is_given_back_when_a_batch_ends_or_is_left(
+    num_taken: int, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without waiting for the garbage collector: the next batch of an open engine asks for as much again."""
+    rooms: list[weakref.ref[torch.Tensor]] = []
+    make_room = SlotLayer._room_like
+
+    def make_and_watch(layer: SlotLayer, states: torch.Tensor) -> torch.Tensor:
+        rooms.append(weakref.ref(room := make_room(layer, states)))
+        return room
+
+    monkeypatch.setattr(SlotLayer, "_room_like", make_and_watch)
+    gc.disable()
+    try:
+        with open_engine(EngineConfig(), ModelConfig(path=str(tiny_model("qwen3"))), max_sequence_tokens=400) as engine:
+            completions = engine.generate(some_requests(20), Decoding(1.3, 20, 0.9))
+            assert len(list(islice(completions, num_taken))) == num_taken
+            assert any(room() is not None for room in rooms)
+            if num_taken < 20:
+                completions.close()  # type: ignore[attr-defined]
+            else:
+                assert list(completions) == []
+            assert all(room() is None for room in rooms)
+    finally:
+        gc.enable()

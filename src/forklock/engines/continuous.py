@@ -97,12 +97,15 @@ class ContinuousBatch:
     @torch.inference_mode()
     def run(self, requests: Iterable[Request], *, record_target: bool) -> Iterator[Completion]:
         source = iter(requests)
-        while True:
-            self._admit(source)
-            if not self._active:
-                return
-            targets = self._step(record_target)
-            yield from self._retire(targets)
+        try:
+            while True:
+                self._admit(source)
+                if not self._active:
+                    return
+                targets = self._step(record_target)
+                yield from self._retire(targets)
+        finally:
+            self._slots.release()
 
     def _admit(self, source: Iterator[Request]) -> None:
         if self._limits.strict:

@@ -120,6 +120,12 @@ class Slots(Cache):
         for layer in self.slot_layers:
             layer.move_row(source, destination)
 
+    def release(self) -> None:
+        """Give the memory back now: slots and layers refer to each other, and would wait for the garbage collector
+        while the next batch asks for as much again."""
+        for layer in self.slot_layers:
+            layer.keys = layer.values = None
+
     @staticmethod
     def rounded(num_columns: int) -> int:
         """By halves of powers of two, so that growing by one token seldom moves memory."""
