@@ -204,18 +204,19 @@ def evaluate(
     if only not in (None, "base", "student"):
         raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
     from forklock import recipes, running
-    from forklock.evaluate.report import gather
+    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
     from forklock.evaluate.table import render
 
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
     running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
-    report = gather(composed, running.plan_of(composed).points, folder)
+    report = conclude(composed, running.plan_of(composed).points, folder)
     if as_json:
         _print_json({"run_dir": str(folder), **report})
         return
     _console().print(render(report))
     _console().print(f"Samples and verdicts: {folder / 'evaluate'}", soft_wrap=True, highlight=False)
+    _console().print(f"Figures (PNG, SVG, CSV): {folder / FIGURES_FOLDER}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -166,10 +166,16 @@ def test_the_command_prints_a_table_and_json(recipe: Recipe, tmp_path: Path) -> 
         "difference",
         "T=1.1 k=20 p=0.8",
         "no code",
+        "in words",
+        "pass@1: +SSD (T=1.1 k=20 p=0.8) ",
     ):
         assert words in result.stdout, result.stdout
     as_json = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
     assert as_json["benchmarks"]["livecodebench-v6"]["student"] == STUDENT
+    for sentence in as_json["benchmarks"]["livecodebench-v6"]["verdict"]:
+        assert " ".join(sentence.split()) in " ".join(result.stdout.split())
+    assert {Path(path).parent for path in as_json["figures"]} == {tmp_path / "run" / "figures"}
+    assert len(as_json["figures"]) == 6
     assert CliRunner().invoke(app, [*arguments, "--only", "both"]).exit_code == 2
 
 

@@ -2,7 +2,8 @@
 
 `points` says what is evaluated, `stage` draws and grades one point, `session` holds what points share, `grading` gives
 verdicts (`verdicts`), `metrics` counts them with `pass_at_k`, `budgets` and `intervals`, `report` puts points side by
-side, `table` prints them. `foreign` and `grade_file` are for samples from elsewhere.
+side and `contests` students against the base, `words` and `figures` say and show what came out (`outcome` does all
+three), `table` prints it. `foreign` and `grade_file` are for samples from elsewhere.
 """
 
 from forklock.evaluate.points import PointPlan, plan_points

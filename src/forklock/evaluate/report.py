@@ -10,7 +10,8 @@ from typing import Any
 
 from forklock.config import BenchmarkName, Recipe
 from forklock.decoding import Decoding
-from forklock.evaluate.metrics import ALL, Point, compare, compare_at_budgets, describe
+from forklock.evaluate.contests import Field, best_of
+from forklock.evaluate.metrics import Point, compare, compare_at_budgets, describe
 from forklock.evaluate.points import PointPlan
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
@@ -82,7 +83,15 @@ class _Benchmark:
                 if name != OWN and self._of(name)
                 for point in [self._own(name, decoding)]
             },
+            "contests": self._contests(base),
         }
+
+    def _contests(self, base: PointPlan | None) -> list[dict[str, Any]]:
+        if base is None:
+            return []
+        own = {name: self._own(name, decoding) for name, decoding in self._students.items()}
+        students = {name: plan for name, plan in own.items() if plan is not None}
+        return Field(self._points, self._stages, base, students, self._recipe.evaluate.pass_k).contests()
 
     def _comparison(self, plan: PointPlan | None, base: PointPlan | None, best: PointPlan | None) -> dict[str, Any]:
         """A student's own point against the base's own and the base's best."""
@@ -100,8 +109,8 @@ class _Benchmark:
         return next((plan for plan in self._of(model) if plan.decoding == decoding), None)
 
     def _best(self, model: str) -> PointPlan | None:
-        k = self._recipe.evaluate.pass_k[0]
-        return max(self._of(model), key=lambda plan: _score(self._points[plan], k), default=None)
+        plans = self._of(model)
+        return best_of(self._points, plans, self._recipe.evaluate.pass_k[0]) if plans else None
 
     def _chosen(self, best: PointPlan | None, num_points: int) -> dict[str, Any] | None:
         """None where there was nothing to choose from."""
@@ -137,11 +146,7 @@ def report_of_file(
                 "difference_to_best_base": None,
                 "matched_budgets": None,
                 "others": {},
+                "contests": [],
             }
         },
     }
-
-
-def _score(point: Point, k: int) -> float:
-    values = point.pass_at(k)
-    return -1.0 if values is None else float(values[point.groups[ALL]].mean())

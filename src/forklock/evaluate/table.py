@@ -15,7 +15,7 @@ UNSAFE = "programs ran WITHOUT full isolation (--unsafe-execution): these verdic
 
 
 def render(report: dict[str, Any]) -> RenderableType:
-    """Of what `report.gather` or `report.report_of_file` gives."""
+    """Of what `report.gather` or `report.report_of_file` gives, and the words where `outcome.conclude` added them."""
     parts: list[RenderableType] = []
     for name, benchmark in report["benchmarks"].items():
         parts += [*_benchmark(name, benchmark, report["pass_k"]), ""]
@@ -42,6 +42,9 @@ def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Itera
         yield Text.from_markup(f"[yellow]note[/]: {escape(note)}")
     if not benchmark["is_isolated"]:
         yield Text.from_markup(f"[bold red]{UNSAFE}[/]")
+    if sentences := benchmark.get("verdict"):
+        yield Text("in words", style="bold")
+        yield from (Text(sentence) for sentence in sentences)
 
 
 def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]], metric: str) -> Table:

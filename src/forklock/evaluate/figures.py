@@ -1,0 +1,266 @@
+"""An evaluation in pictures, drawn from its JSON alone: pass@k over temperature (Figure 2), and gains by difficulty."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forklock import figure_style as style
+from forklock.evaluate.metrics import ALL
+from forklock.evaluate.words import student_label
+from forklock.run_dir import atomic_file
+from forklock.students import BASE, OWN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TEMPERATURES, GAINS = "temperatures", "gains"
+STUDENT_COLORS = (style.STUDENT, style.CONTROL, "#CC79A7", "#D55E00", "#56B4E9", "#8C7A00")
+"""The recipe's own student has the first; beyond the last they repeat."""
+GRID_COLORS = ("#9A9A9A", "#B9A88F", "#8FA3B0", "#C4C4C4")
+DASHES: tuple[Any, ...] = ((0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.5)), "-")
+PANEL_WIDTH, PANEL_HEIGHT, MOST_COLUMNS = 5.0, 3.5, 3
+"""Inches, and panels in a row."""
+OWN_MARKER: dict[str, Any] = {
+    "marker": "D",
+    "markersize": 8.5,
+    "markeredgecolor": style.INK,
+    "markeredgewidth": 1.1,
+    "linestyle": "none",
+    "zorder": 5,
+}
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The points of one model at one truncation, by temperature."""
+
+    label: str
+    points: list[dict[str, Any]]
+    line: dict[str, Any]
+    is_light: bool
+
+
+def draw(report: dict[str, Any], folder: Path) -> list[Path]:
+    """Both figures of each benchmark as PNG, SVG and CSV; gains where a student and the base are complete.
+
+    Figures of an earlier call are removed, other files in `folder` are not. Same report, same bytes, under one
+    matplotlib.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (TEMPERATURES, GAINS):
+        for path in folder.glob(f"{name}-*.*"):
+            path.unlink()
+    paths: list[Path] = []
+    with style.house_style():
+        for name, benchmark in report["benchmarks"].items():
+            paths += _draw_temperatures(name, benchmark, report["pass_k"], folder)
+            if benchmark["contests"]:
+                paths += _draw_gains(name, benchmark, report["pass_k"], folder)
+    return paths
+
+
+def _draw_temperatures(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
+    fixed = _fixed(benchmark)
+    curves = list(_curves(benchmark))
+    figure, panels = _panels(len(pass_k), num_legend_rows=math.ceil((len(curves) + 1) / 3))
+    for axes, k in zip(panels, pass_k, strict=True):
+        for curve in curves:
+            _plot_curve(axes, curve, f"pass@{k}", fixed)
+        _percent(axes, f"pass@{k} (%)")
+        axes.set_title(f"pass@{k}")
+        axes.set_xlabel("evaluation temperature T")
+    panels[0].plot([], [], color="white", label="a model's own decoding", **OWN_MARKER)
+    _legend(figure, panels[0])
+    num_problems = benchmark["points"][0]["num_problems"]
+    _headline(figure, f"{name}: pass@k over temperature, {num_problems:,} problems (bands: 95 % intervals)")
+    rows = [
+        {
+            "model": point["model"],
+            "stage": point["stage"],
+            **point["decoding"],
+            "is_own_decoding": point["stage"] in fixed,
+            "k": k,
+            **_numbers(point["pass_at_k"][ALL][f"pass@{k}"]),
+        }
+        for k in pass_k
+        for point in benchmark["points"]
+    ]
+    return _save(figure, rows, folder, f"{TEMPERATURES}-{name}")
+
+
+def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
+    contests = [
+        contest
+        for contest in benchmark["contests"]
+        if contest["student"] == "own" and contest["base"] in ("usual", "temperature")
+    ]
+    sizes = {group: found["num_problems"] for group, found in benchmark["points"][0]["pass_at_k"].items()}
+    kinds = list(dict.fromkeys((contest["model"], contest["base"]) for contest in contests))
+    figure, panels = _panels(len(pass_k), num_legend_rows=math.ceil(len(kinds) / 2))
+    for axes, k in zip(panels, pass_k, strict=True):
+        for contest in (contest for contest in contests if contest["k"] == k):
+            _plot_gain(axes, contest, list(sizes), kinds)
+        axes.axhline(0, color=style.INK, linewidth=0.9)
+        axes.set_xticks(range(len(sizes)), [f"{group}\n({number:,})" for group, number in sizes.items()])
+        axes.set_xlim(-0.5, len(sizes) - 0.5)
+        _percent(axes, "student minus base (points)")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}" if value else "0")
+        axes.tick_params(axis="x", length=0)
+        axes.set_title(f"pass@{k}")
+    _legend(figure, panels[0], num_columns=2)
+    _headline(figure, f"{name}: gain by difficulty (95 % intervals of paired differences)")
+    rows = [
+        {
+            "model": contest["model"],
+            "base": contest["base"],
+            "student_stage": contest["student_stage"],
+            "base_stage": contest["base_stage"],
+            "k": contest["k"],
+            "group": group,
+            "num_problems": sizes[group],
+            **_numbers(found),
+        }
+        for contest in contests
+        for group, found in contest["differences"].items()
+    ]
+    return _save(figure, rows, folder, f"{GAINS}-{name}")
+
+
+def _curves(benchmark: dict[str, Any]) -> Iterator[_Curve]:
+    """The base's other truncations first, so that they lie under the rest."""
+    groups: dict[tuple[str, int, float], list[dict[str, Any]]] = {}
+    for point in sorted(benchmark["points"], key=lambda point: point["decoding"]["temperature"]):
+        key = (point["model"], point["decoding"]["top_k"], point["decoding"]["top_p"])
+        groups.setdefault(key, []).append(point)
+    fixed = _fixed(benchmark)
+    students = list(dict.fromkeys(model for model, *_ in groups if model != BASE))
+    colors = _colors(students)
+    num_light = 0
+    curves = []
+    for (model, top_k, top_p), points in sorted(groups.items(), key=lambda item: item[0]):
+        is_own = any(point["stage"] in fixed for point in points)
+        label = f"{'base' if model == BASE else student_label(model)}, k={top_k} p={top_p:g}"
+        if model == BASE and is_own:
+            line = dict(style.TEACHER_LINE)
+        elif model == BASE:
+            line = {"color": GRID_COLORS[num_light % 4], "linestyle": DASHES[num_light % 4], "linewidth": 1.3}
+            num_light += 1
+        else:
+            line = {"color": colors[model], "linestyle": "-" if is_own else DASHES[0], "linewidth": 1.9}
+        curves.append(_Curve(label, points, line, is_light=model == BASE and not is_own))
+    order = {BASE: 1, OWN: 2}
+    yield from sorted(curves, key=lambda curve: (not curve.is_light, order.get(curve.points[0]["model"], 3)))
+
+
+def _plot_curve(axes: Axes, curve: _Curve, metric: str, fixed: set[str]) -> None:
+    shown = [point for point in curve.points if point["pass_at_k"][ALL][metric] is not None]
+    found = [point["pass_at_k"][ALL][metric] for point in shown]
+    temperatures = [point["decoding"]["temperature"] for point in shown]
+    means, lows, highs = ([each[key] for each in found] for key in ("mean", "low", "high"))
+    color = curve.line["color"]
+    if len(shown) == 1:
+        axes.errorbar(temperatures, means, _whiskers(found), color=color, capsize=3, linewidth=1.3, fmt="none")
+    else:
+        axes.fill_between(temperatures, lows, highs, color=color, alpha=0.07 if curve.is_light else 0.14, linewidth=0)
+    axes.plot(temperatures, means, label=curve.label, marker="o", markersize=3 if curve.is_light else 4.5, **curve.line)
+    for index, point in enumerate(shown):
+        if point["stage"] in fixed:
+            axes.plot(temperatures[index], means[index], color=color, **OWN_MARKER)
+            if point["model"] != BASE:
+                axes.axhline(means[index], color=color, linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=1)
+
+
+def _plot_gain(axes: Axes, contest: dict[str, Any], groups: list[str], kinds: list[tuple[str, str]]) -> None:
+    shown = [(group, found) for group, found in contest["differences"].items() if found is not None]
+    kind = contest["model"], contest["base"]
+    shift = 0.7 * ((kinds.index(kind) + 0.5) / len(kinds) - 0.5)
+    color = _colors([model for model, _ in kinds])[contest["model"]]
+    is_usual = contest["base"] == "usual"
+    axes.errorbar(
+        [groups.index(group) + shift for group, _ in shown],
+        [found["mean"] for _, found in shown],
+        _whiskers([found for _, found in shown]),
+        fmt="o" if is_usual else "s",
+        markersize=6,
+        color=color,
+        markerfacecolor=color if is_usual else "white",
+        linewidth=1.4,
+        capsize=3,
+        label=f"{student_label(contest['model'])} minus "
+        + ("base at its own decoding" if is_usual else "base at its best temperature"),
+    )
+
+
+def _colors(students: Sequence[str]) -> dict[str, str]:
+    unique = sorted(dict.fromkeys(students), key=lambda name: name != OWN)
+    return {name: STUDENT_COLORS[index % len(STUDENT_COLORS)] for index, name in enumerate(unique)}
+
+
+def _fixed(benchmark: dict[str, Any]) -> set[str]:
+    """Stages of the models at their own decodings."""
+    others = [student["stage"] for student in benchmark["others"].values()]
+    return {stage for stage in (benchmark["base"], benchmark["student"], *others) if stage is not None}
+
+
+def _whiskers(found: Sequence[Mapping[str, float]]) -> list[list[float]]:
+    # Where all problems agree, rounding can put a bound on the wrong side of its mean.
+    below = [max(0.0, each["mean"] - each["low"]) for each in found]
+    return [below, [max(0.0, each["high"] - each["mean"]) for each in found]]
+
+
+def _numbers(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As the JSON has them; empty fields where undefined."""
+    return {key: found[key] if found else None for key in ("mean", "low", "high")}
+
+
+def _panels(number: int, num_legend_rows: int) -> tuple[Figure, list[Axes]]:
+    """A panel a k, room for a headline above and for a legend below."""
+    columns = min(number, MOST_COLUMNS)
+    rows = math.ceil(number / columns)
+    legend = 0.22 * num_legend_rows + 0.15
+    width, height = max(2, columns) * PANEL_WIDTH, rows * PANEL_HEIGHT + 0.8 + legend
+    figure = style.new_figure(width, height)
+    layout = {
+        "left": 0.65 / width,
+        "right": 1 - 0.15 / width,
+        "top": 1 - 0.75 / height,
+        "bottom": (legend + 0.5) / height,
+        "wspace": 0.2,
+        "hspace": 0.4,
+    }
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=layout).flatten().tolist()
+    for empty in axes[number:]:
+        empty.remove()
+    return figure, axes[:number]
+
+
+def _percent(axes: Axes, label: str) -> None:
+    low, high = axes.get_ylim()
+    style.percent_axis(axes, label, 1.0)
+    axes.set_ylim(low, high)
+
+
+def _legend(figure: Figure, axes: Axes, num_columns: int = 3) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=num_columns, bbox_to_anchor=(0.5, 0.0))
+
+
+def _headline(figure: Figure, text: str) -> None:
+    height = figure.get_size_inches()[1]
+    figure.text(0.012, 1 - 0.25 / height, text, fontsize=11.5, fontweight="bold", va="center")
+
+
+def _save(figure: Figure, rows: Sequence[Mapping[str, Any]], folder: Path, name: str) -> list[Path]:
+    paths = style.save(figure, folder, name)
+    table = folder / f"{name}.csv"
+    with atomic_file(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return [*paths, table]

@@ -1,0 +1,118 @@
+"""What an evaluation says, in sentences: each claim is decided by the interval of a paired difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from forklock.decoding import Decoding
+from forklock.evaluate.metrics import ALL
+from forklock.students import OWN
+
+FEW_PROBLEMS = 20
+FEW = f"Caution: with {{}} problems (under {FEW_PROBLEMS}) the intervals are too narrow, and the claims too sure."
+ROUNDING = 1e-9
+"""A bound this near to 0 is 0: sums of tenths and fifths that cancel on paper leave so much and less."""
+CHOSEN_BASE = (
+    "Caution: the base's best was chosen on these same problems, which flatters the base in comparisons with it."
+)
+CHOSEN_STUDENT = "Caution: a student's best was chosen on these same problems too, which flatters the student just so."
+FIXED_BEFORE = "Caution: a student's own decoding counts only if it was fixed before any of these results was seen."
+TIE = "A tie says that these problems do not tell the two apart, not that they are equal."
+
+
+def verdict(benchmark: dict[str, Any], pass_k: Sequence[int]) -> list[str]:
+    """Of one benchmark of `report.gather`, over all its problems; nothing before a student and the base are complete.
+
+    A difference whose whole interval is above 0 is "beats", below 0 "is behind", any other "ties with". Many such
+    claims stand side by side, and none is corrected for that.
+    """
+    contests = benchmark["contests"]
+    points = {point["stage"]: point for point in benchmark["points"]}
+    own = {contest["model"]: contest["student_stage"] for contest in contests if contest["student"] == "own"}
+    sentences: list[str] = []
+    for student, stage in own.items():
+        for form in ("own", "best"):
+            for k in pass_k:
+                wanted = (student, form, k)
+                found = [each for each in contests if (each["model"], each["student"], each["k"]) == wanted]
+                sentences += _about(found, points, own_stage=stage)
+        sentences.append(_length(benchmark, student, points[stage], points))
+    if contests:
+        sentences += _cautions(contests, sentences, points[benchmark["base"]]["num_problems"])
+    return sentences
+
+
+def student_label(name: str) -> str:
+    """As the tables call it."""
+    return "+SSD" if name == OWN else f"+SSD {name}"
+
+
+def setting(decoding: dict[str, Any]) -> str:
+    return str(Decoding(**decoding))
+
+
+def _about(contests: list[dict[str, Any]], points: dict[str, Any], *, own_stage: str) -> Iterator[str]:
+    """One student in one form at one k. Rivals that are the same point share a sentence."""
+    if not contests:
+        return
+    k, stage, num_points = (contests[0][key] for key in ("k", "student_stage", "num_student_points"))
+    label, decoding = student_label(contests[0]["model"]), setting(points[stage]["decoding"])
+    if num_points > 1 and stage == own_stage:
+        yield f"pass@{k}: none of the {num_points} decodings of {label} is above its own ({decoding})."
+        return
+    who = f"{label} at the best of its {num_points} decodings" if num_points > 1 else label
+    for base_stage in dict.fromkeys(contest["base_stage"] for contest in contests):
+        alike = [contest for contest in contests if contest["base_stage"] == base_stage]
+        titles = ", also ".join(_title(contest) for contest in alike)
+        base = f"the base at {titles} ({setting(points[base_stage]['decoding'])})"
+        yield f"pass@{k}: {who} ({decoding}) {_claim(alike[0]['differences'][ALL], base)}."
+
+
+def _title(contest: dict[str, Any]) -> str:
+    num_points = contest["num_base_points"]
+    return {
+        "usual": "its own decoding",
+        "temperature": f"the best of its {num_points} temperatures",
+        "everything": f"the best of all its {num_points} decodings",
+    }[contest["base"]]
+
+
+def _claim(found: dict[str, Any] | None, rival: str) -> str:
+    if found is None:
+        return f"can't be put against {rival}: undefined"
+    mean, bounds = 100 * found["mean"], f"({100 * found['low']:+z.1f} to {100 * found['high']:+z.1f})"
+    if found["low"] > ROUNDING:
+        return f"beats {rival} by {mean:+z.1f} points {bounds}"
+    if found["high"] < -ROUNDING:
+        return f"is behind {rival} by {-mean:.1f} points {bounds}"
+    return f"ties with {rival}: {mean:+z.1f} points {bounds}"
+
+
+def _length(benchmark: dict[str, Any], student: str, point: dict[str, Any], points: dict[str, Any]) -> str:
+    """What both write, and what is left of the difference when both may write as many tokens a problem."""
+    base, label = points[benchmark["base"]], student_label(student)
+    budgets = (benchmark if student == OWN else benchmark["others"][student])["matched_budgets"]
+    blocks = f"{base['mean_code_blocks']:.2f} code blocks a solution, {label} {{}}{point['mean_code_blocks']:.2f}"
+    if budgets is None:
+        return f"Length: the base writes {blocks.format('')}."
+    change = point["mean_tokens"] / base["mean_tokens"] - 1
+    parts = [
+        f"Length: the base writes {base['mean_tokens']:,.0f} tokens and "
+        + blocks.format(f"{point['mean_tokens']:,.0f} ({change:+.0%}) and ")
+    ]
+    for name, found in budgets.items():
+        claim = _claim(found["difference"], "the base")
+        parts.append(f"with {found['budget_tokens']:,.0f} tokens a problem ({name}) {label} {claim}")
+    return "; ".join(parts) + "."
+
+
+def _cautions(contests: list[dict[str, Any]], sentences: list[str], num_problems: int) -> list[str]:
+    is_said = {
+        CHOSEN_BASE: any(contest["base"] != "usual" for contest in contests),
+        FIXED_BEFORE: True,
+        CHOSEN_STUDENT: any(contest["student"] == "best" for contest in contests),
+        TIE: any(" ties with " in sentence for sentence in sentences),
+        FEW.format(num_problems): num_problems < FEW_PROBLEMS,
+    }
+    return [caution for caution, is_due in is_said.items() if is_due]
