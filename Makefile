@@ -10,7 +10,7 @@ VLLM_READY := $(if $(filter x86_64,$(shell uname -m)),$(VLLM_VENV)/.ready)
 .PHONY: demo test test-fast lint format bench lock clean
 
 demo: $(READY)
-	$(BIN)/forklock toy
+	$(BIN)/forklock run demo
 
 test: $(READY) $(VLLM_READY)
 	$(BIN)/python -m pytest --ignore=tests/vllm

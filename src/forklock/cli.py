@@ -138,6 +138,32 @@ def toy(
 
 
 @app.command()
+def run(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Everything: prompts, samples, training, evaluation of both models, analysis; goes on where it stopped."""
+    from forklock import recipes, running
+    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
+    from forklock.evaluate.table import render
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    running.run_all(composed, folder, allow_unsafe=unsafe)
+    report = conclude(composed, running.plan_of(composed).points, folder)
+    if as_json:
+        _print_json({"run_dir": str(folder), **report})
+        return
+    _console().print(render(report))
+    places = {"Figures (PNG, SVG, CSV)": FIGURES_FOLDER, "Forks and locks": "analyze", "Model": "train/model"}
+    for name, place in places.items():
+        _console().print(f"{name}: {folder / place}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def synthesize(
     recipe: RecipeNames,
     run_dir: RunDir = None,
