@@ -7,7 +7,9 @@
     settings    sizes, rates and mixtures of a base: `bases/*.toml`
     corpus      problems and programs as training sequences
     tokenizer   an ordinary tokenizer and chat template
-    pretrain    a base model from nothing
+    pretrain    a base model from nothing; `measure` and `card` say what it is worth
+    rows        problems for the pipeline, as prompts and as a benchmark
+    commands    `forklock microworld`
 
 Nothing outside this package knows that the model is small: problems are a source of prompts and a benchmark, the bases
 are model folders, and everything else is the ordinary pipeline.
