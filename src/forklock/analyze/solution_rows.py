@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LOGITS_AT_ONCE = 1 << 24
-"""Entries of one model's logits: 128 MiB in float64, 110 positions of a vocabulary of 151,936. Some ten such arrays
-exist at once."""
+"""Entries of one model's logits: 128 MiB in float64, 110 positions of a vocabulary of 151,936. About five such arrays
+exist at once, twelve where training truncates nothing."""
 
 
 @dataclass(frozen=True)
