@@ -78,18 +78,20 @@ def _rank_axis(axes: Axes, ranks: Sequence[int]) -> None:
 
 
 def _by_mass(axes: Axes, bins: Sequence[dict[str, Any]]) -> None:
+    places: list[int] = []
     for model, shift in (("base", -0.09), ("trained", 0.09)):
         shown = [
             (place, one[model]) for place, one in enumerate(bins) if one[model]["num_positions"] >= FEWEST_POSITIONS
         ]
         if not shown:
             continue
+        places += [place for place, _ in shown]
         x = np.array([place for place, _ in shown]) + shift
         mean = np.array([one["mean"] for _, one in shown])
         error = BAND_STANDARD_ERRORS * np.array([one["standard_error"] or 0.0 for _, one in shown])
         axes.errorbar(x, mean, yerr=error, label=model, marker="o", markersize=4.5, capsize=2.5, **LINES[model])
-    axes.set_xlim(-0.5, len(bins) - 0.5)
-    labels = [f"{100 * one['top_mass_from']:g}" for one in bins]
-    axes.set_xticks(np.arange(len(bins)) - 0.5, labels)
+    edges = [*(one["top_mass_from"] for one in bins), bins[-1]["top_mass_to"]]
+    axes.set_xticks(np.arange(len(edges)) - 0.5, [f"{100 * edge:g}" for edge in edges])
+    axes.set_xlim(min(places, default=0) - 0.5, max(places, default=len(bins) - 1) + 0.5)
     axes.set_xlabel("top-20 mass (%), bins from the left mark to the right")
     axes.set_ylabel("entropy (nats), mean")
