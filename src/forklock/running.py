@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from forklock import hub_commits, recipes
 from forklock.config import Recipe
 from forklock.evaluate import Session
 from forklock.evaluate.points import FAMILY
-from forklock.model_path import check_model_path
+from forklock.model_path import check_model_path, local_folder
 from forklock.run_dir import (
     NotARunFolderError,
     Repair,
@@ -129,6 +130,8 @@ def _stages_of_folder(run_dir: Path) -> list[Stage]:
 def _opened(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Iterator[tuple[Run, Recipe]]:
     """The folder, held, with the recipe in it; and the recipe with what comes from the hub held to commits."""
     check_model_path(recipe.model.path)
+    if local_folder(recipe.model.path) is not None:  # nothing to download: no bars but ours
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with open_run(run_dir) as run:
         pinned = hub_commits.pin(recipe, run.path, with_benchmarks=with_benchmarks)
         write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
