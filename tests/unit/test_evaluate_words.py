@@ -59,8 +59,9 @@ def benchmark_of(report: dict[str, Any]) -> dict[str, Any]:
         ([2] * NUM_PROBLEMS, f"is behind {BASE_OWN} by 20.0 points (-20.0 to -20.0)."),
         (HALF_SURE, f"ties with {BASE_OWN}: +0.0 points (+0.0 to +0.0)."),
         ([1, 7] * (NUM_PROBLEMS // 2), f"ties with {BASE_OWN}: +0.0 points (-"),
-        # Nowhere worse, better at one: resamples without that problem are more than one in forty.
+        # Different at one problem alone: resamples without it are more than one in forty.
         ([10, *HALF_SURE[1:]], f"ties with {BASE_OWN}: +2.0 points (+0.0 to +"),
+        ([0, *HALF_SURE[1:]], f"ties with {BASE_OWN}: -1.3 points (-4.0 to +0.0)."),
     ],
 )
 def test_a_claim_is_decided_by_its_interval(student: list[int], claim: str, tmp_path: Path) -> None:

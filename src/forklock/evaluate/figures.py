@@ -221,10 +221,10 @@ def _numbers(found: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _panels(number: int, num_legend_rows: int) -> tuple[Figure, list[Axes]]:
     """A panel a k, room for a headline above and for a legend below."""
-    columns = min(number, MOST_COLUMNS)
+    columns = 2 if number == 4 else min(number, MOST_COLUMNS)
     rows = math.ceil(number / columns)
     legend = 0.22 * num_legend_rows + 0.15
-    width, height = max(2, columns) * PANEL_WIDTH, rows * PANEL_HEIGHT + 0.8 + legend
+    width, height = max(1.7, columns) * PANEL_WIDTH, rows * PANEL_HEIGHT + 0.8 + legend
     figure = style.new_figure(width, height)
     layout = {
         "left": 0.65 / width,
