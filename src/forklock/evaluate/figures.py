@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from forklock import figure_style as style
 from forklock.evaluate.metrics import ALL
 from forklock.evaluate.words import student_label
-from forklock.run_dir import atomic_file
+from forklock.figure_data import write_csv
 from forklock.students import BASE, OWN
 
 if TYPE_CHECKING:
@@ -257,10 +256,4 @@ def _headline(figure: Figure, text: str) -> None:
 
 
 def _save(figure: Figure, rows: Sequence[Mapping[str, Any]], folder: Path, name: str) -> list[Path]:
-    paths = style.save(figure, folder, name)
-    table = folder / f"{name}.csv"
-    with atomic_file(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return [*paths, table]
+    return [*style.save(figure, folder, name), write_csv(folder, name, rows)]

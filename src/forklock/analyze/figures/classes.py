@@ -10,8 +10,8 @@ import numpy as np
 
 from forklock import figure_style as style
 from forklock.analyze.classes import CLASSES, PositionClass
-from forklock.analyze.figures.data import write_csv
 from forklock.analyze.rows import MODELS
+from forklock.figure_data import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forklock import figure_style as style
-from forklock.analyze.figures.data import write_csv
 from forklock.analyze.rows import MODELS
 from forklock.decoding import Decoding
+from forklock.figure_data import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""A figure's data as CSV: means and standard errors as they stand in `summary.json`."""
+"""A figure's data as CSV: its numbers as they stand in the JSON that it was drawn from."""
 
 from __future__ import annotations
 
