@@ -95,8 +95,8 @@ def _estimate(found: dict[str, float] | None) -> str:
 def _difference(found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
-    bounds = f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
-    return f"{100 * found['mean']:+.1f} ({bounds})\np={found['p_value']:.2g}"
+    bounds = f"{100 * found['low']:+z.1f} to {100 * found['high']:+z.1f}"
+    return f"{100 * found['mean']:+z.1f} ({bounds})\np={found['p_value']:.2g}"
 
 
 def _shares(point: dict[str, Any]) -> str:
