@@ -43,9 +43,10 @@ def test_the_core_runs_without_the_extras(installed: Path) -> None:
     """torch and everything else of the extras is made impossible to import."""
     program = """
 import sys
+EXTRAS = {"torch", "transformers", "pyarrow", "datasets", "huggingface_hub", "accelerate", "peft", "vllm", "ray"}
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "transformers", "pyarrow", "datasets", "accelerate", "peft", "vllm", "ray"}:
+        if name.split(".")[0] in EXTRAS:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Refuse())
 sys.argv = ["forklock", *sys.argv[1:]]

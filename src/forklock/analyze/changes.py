@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 NUM_SHOWN = 20
 MIN_POSITIONS = 5
 """Tokens that stand at fewer positions are left out: one odd place would put them first."""
+MIN_CHANGE = 1e-6
+"""Less is rounding: the two models' sums need not be taken in one order."""
 
 
 @dataclass
@@ -60,6 +62,6 @@ class TokenChanges:
         ]
         rows.sort(key=lambda row: row["change"])
         return {
-            "rose": [row for row in rows[: -NUM_SHOWN - 1 : -1] if row["change"] > 0],
-            "fell": [row for row in rows[:NUM_SHOWN] if row["change"] < 0],
+            "rose": [row for row in rows[: -NUM_SHOWN - 1 : -1] if row["change"] > MIN_CHANGE],
+            "fell": [row for row in rows[:NUM_SHOWN] if row["change"] < -MIN_CHANGE],
         }
