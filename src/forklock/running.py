@@ -38,11 +38,13 @@ RECIPE_FILE = "recipe.toml"
 def run_until(
     recipe: Recipe, run_dir: Path, last: Literal["prompts", "synthesize", "train", "analyze"]
 ) -> dict[str, Any]:
-    """Bring the recipe's own student as far as `last`, evaluation left out; gives that stage's `summary.json`."""
+    """Bring the recipe's own student as far as `last`, evaluation left out; gives that stage's `summary.json`.
+
+    With several rounds `synthesize` is the first one's, `train` the last one's.
+    """
     with _opened(recipe, run_dir) as (run, pinned):
         plan = plan_stages(pinned, students_of(pinned)[:1])
-        names = {"synthesize": plan.syntheses[OWN], "train": plan.trainings[OWN]}
-        name = names.get(last, last)
+        name = plan.trainings[OWN] if last == "train" else last
         stages = plan.closure([name])
         if is_launched():
             _refuse_missing(run.path, stages[:-1])

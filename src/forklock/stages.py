@@ -13,6 +13,7 @@ from forklock.config import Recipe
 from forklock.evaluate import PointPlan, Session
 from forklock.model_path import local_folder
 from forklock.run_dir import Stage, StageDir
+from forklock.seeds import derive_seed
 from forklock.students import BASE, OWN, Student, base_decodings
 
 MODEL = "model"
@@ -95,7 +96,7 @@ def _prompts(recipe: Recipe) -> Stage:
 
 
 def _synthesize(student: Student, number: int, model: Mapping[str, str]) -> Stage:
-    recipe = student.recipe
+    recipe = _of_round(student.recipe, number)
     return Stage(
         name=_name("synthesize", student, number),
         body=_on_model(synthesize.run, recipe),
@@ -107,7 +108,7 @@ def _synthesize(student: Student, number: int, model: Mapping[str, str]) -> Stag
 
 
 def _train(student: Student, number: int, reads: Mapping[str, str]) -> Stage:
-    recipe = student.recipe
+    recipe = _of_round(student.recipe, number)
     return Stage(
         name=_name("train", student, number),
         body=_on_model(train.run, recipe),
@@ -142,6 +143,11 @@ def _analyze(recipe: Recipe, training: str) -> Stage:
         derived=("summary.json", "figures"),
         inputs=_model_input(recipe, {}) | analyze.input_files(recipe),
     )
+
+
+def _of_round(recipe: Recipe, number: int) -> Recipe:
+    """Each round has noise of its own: what a model was trained to say would win against the same noise again."""
+    return recipe if number == 1 else recipe.model_copy(update={"seed": derive_seed(recipe.seed, "round", number)})
 
 
 def _name(kind: str, student: Student, number: int) -> str:

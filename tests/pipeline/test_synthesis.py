@@ -236,6 +236,49 @@ def test_a_signal_keeps_what_is_finished(scripted_model: Path, tmp_path: Path, n
     assert len(by_key(tmp_path / "run")) == NUM_PROMPTS * NUM_SAMPLES
 
 
+def test_weights_that_changed_meanwhile_are_never_taken_for_frozen(
+    scripted_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The samples are all there, and look complete to the next call: it has to refuse them as well."""
+    from forklock.engines.fake_engine import FakeEngine
+    from forklock.sampling.draw import SamplingError
+
+    recipe = recipes.load([str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))])
+    digests = iter(["before", "after"])
+    with monkeypatch.context() as patch, pytest.raises(SamplingError, match="changed while they were sampled from"):
+        patch.setattr(FakeEngine, "weights_digest", lambda engine: next(digests))
+        running.run_until(recipe, tmp_path / "run", "synthesize")
+    assert len(by_key(tmp_path / "run")) == NUM_PROMPTS * NUM_SAMPLES
+    with pytest.raises(SamplingError, match="changed while they were sampled from"):
+        running.run_until(recipe, tmp_path / "run", "synthesize")
+
+
+def test_a_kill_before_the_weights_were_looked_at_again_leaves_that_to_the_next_call(
+    scripted_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forklock.engines.fake_engine import FakeEngine
+
+    recipe = recipes.load([str(write_recipe(tmp_path, scripted_model, **{"engine.kind": "fake"}))])
+    digest, num_looks = FakeEngine.weights_digest, 0
+
+    def digest_then_die(engine: FakeEngine) -> str:
+        nonlocal num_looks
+        num_looks += 1
+        if num_looks == 2:
+            raise KeyboardInterrupt
+        return digest(engine)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(FakeEngine, "weights_digest", digest_then_die)
+        running.run_until(recipe, tmp_path / "run", "synthesize")
+    record = tmp_path / "run" / "synthesize" / "frozen_model.json"
+    assert not record.exists()
+    drawn = by_key(tmp_path / "run")
+    running.run_until(recipe, tmp_path / "run", "synthesize")
+    assert by_key(tmp_path / "run") == drawn
+    assert json.loads(record.read_text())["weights"] == next(iter(drawn.values())).weights_digest
+
+
 def test_samples_of_other_weights_are_not_added_to(
     scripted_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +357,7 @@ def test_the_command_draws_then_skips_then_sets_aside(scripted_model: Path, tmp_
         ("train", "not started"),
         ("evaluate/base-livecodebench-v6-t1-k0-p1", "not started"),
         ("evaluate/student-livecodebench-v6-t1-k0-p1", "not started"),
+        ("analyze", "not started"),
     ]
     assert len(status["stages"][1]["set_aside"]) == 1
     assert status["damage"] == []

@@ -67,6 +67,8 @@ def test_each_round_begins_from_the_student_of_the_one_before(tmp_path: Path) ->
     }
     (point,) = plan.points["student"].values()
     assert plan.stages[point].reads == {"model": "train-round3"}
+    seeds = [plan.stages[name].config["seed"] for name in ("synthesize", "synthesize-round2", "synthesize-round3")]
+    assert len(set(seeds)) == 3  # the same noise would draw again what the round before was trained on
     assert [stage.name for stage in plan.closure(["synthesize-round2"])] == [
         "prompts", "synthesize", "train", "synthesize-round2"
     ]  # fmt: skip

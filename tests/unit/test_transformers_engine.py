@@ -20,6 +20,7 @@ from forklock.config import EngineConfig, ModelConfig
 from forklock.decoding import Decoding
 from forklock.engines import Completion, EngineError, Request, open_engine
 from forklock.engines.slots import SlotLayer
+from forklock.engines.transformers_engine import _other_attention
 from forklock.errors import ForklockError
 
 SETTINGS = [Decoding(1.6, 20, 0.8), Decoding(0.9, 0, 0.85), Decoding(2.0, 0, 1.0), Decoding(0.0)]
@@ -247,6 +248,15 @@ def test_a_model_without_a_stop_token(tiny_model: TinyModel, tmp_path: Path) -> 
     (folder / "special_tokens_map.json").unlink(missing_ok=True)
     with pytest.raises(EngineError, match="names no stop token"):
         draw(folder, [], Decoding())
+
+
+def test_a_window_over_all_layers_is_refused() -> None:
+    """Models that do not name their layers have it in one setting."""
+    from transformers import LlamaConfig, MistralConfig
+
+    assert _other_attention(MistralConfig(sliding_window=4096)) == {"sliding_attention"}
+    assert _other_attention(MistralConfig(sliding_window=None)) == set()
+    assert _other_attention(LlamaConfig()) == set()
 
 
 def test_sliding_attention_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import math
 import random
 import socket
 import threading
@@ -21,6 +22,7 @@ from forklock.engines import EngineError
 
 READ_TIMEOUT_S = 24 * 3600.0
 """An answer of 128k tokens may take hours; a peer that is gone is noticed by TCP keep-alive, within minutes."""
+CONNECT_TIMEOUT_S = 30.0
 KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 6))
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
 GIVE_UP_AFTER_S = 600.0
@@ -62,13 +64,15 @@ class PatientClient:
     def post(self, path: str, content: dict[str, Any]) -> Any:
         """Tries until the server answers, refuses, or has answered nobody for GIVE_UP_AFTER_S."""
         body = json.dumps(content).encode()
-        waited_s, num_failures, num_answers = 0.0, 0, self._num_answers
+        since, num_failures, num_answers = math.inf, 0, self._num_answers
         while True:
             try:
                 answer = self._exchange("POST", path, body)
             except _PassingError as error:
                 if num_answers != self._num_answers:
-                    waited_s, num_answers = 0.0, self._num_answers
+                    since, num_answers = math.inf, self._num_answers
+                since = min(since, time.monotonic())
+                waited_s = time.monotonic() - since
                 if waited_s >= GIVE_UP_AFTER_S:
                     raise EngineError(
                         f"engine.server_url = {self._base_url!r}: no answer in {waited_s:.0f} s of trying "
@@ -77,7 +81,6 @@ class PatientClient:
                 delay_s = min(MAX_DELAY_S, FIRST_DELAY_S * 2**num_failures) * random.uniform(0.5, 1.0)
                 delay_s = max(delay_s, min(error.retry_after_s, GIVE_UP_AFTER_S))
                 num_failures = min(num_failures + 1, 16)
-                waited_s += delay_s
                 if self._closing.wait(delay_s):
                     raise EngineError("closed before the server answered") from error
             else:
@@ -120,11 +123,12 @@ class PatientClient:
             "https": http.client.HTTPSConnection,
         }
         assert self._parts.hostname is not None
-        connection = of_scheme[self._parts.scheme](self._parts.hostname, self._parts.port, timeout=READ_TIMEOUT_S)
+        connection = of_scheme[self._parts.scheme](self._parts.hostname, self._parts.port, timeout=CONNECT_TIMEOUT_S)
         try:
             connection.connect()
         except OSError as error:
             raise _PassingError(f"{type(error).__name__}: {error}") from error
+        connection.sock.settimeout(READ_TIMEOUT_S)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEP_ALIVE:
             connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from forklock.config import EngineConfig, ModelConfig
 from forklock.decoding import Decoding
@@ -33,10 +33,9 @@ class TransformersEngine:
         self._stop_token_ids = frozenset(stop_token_ids(model))
         self._model = load_frozen(model)
         text_config = self._model.config.get_text_config()
-        layer_types = set(getattr(text_config, "layer_types", None) or ["full_attention"])
-        if layer_types != {"full_attention"}:
+        if others := _other_attention(text_config):
             raise EngineError(
-                f"{model.path}: has layers of {', '.join(sorted(layer_types))}, and the transformers engine serves "
+                f"{model.path}: has layers of {', '.join(sorted(others))}, and the transformers engine serves "
                 'full attention alone; use engine.kind = "vllm"'
             )
         self._max_tokens: int = min(max_sequence_tokens, text_config.max_position_embeddings)
@@ -69,9 +68,8 @@ class TransformersEngine:
     def _affordable_tokens(self) -> int:
         config = self._model.config.get_text_config()
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        bytes_a_token = (
-            2 * config.num_hidden_layers * config.num_key_value_heads * head_size * self._model.dtype.itemsize
-        )
+        num_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        bytes_a_token = 2 * config.num_hidden_layers * num_heads * head_size * self._model.dtype.itemsize
         if self._model.device.type == "cuda":
             free_bytes = torch.cuda.mem_get_info(self._model.device)[0]
         else:
@@ -88,6 +86,14 @@ class TransformersEngine:
         del self._model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _other_attention(config: PreTrainedConfig) -> set[str]:
+    """Kinds of layers beside full attention. Where the layers are not named, a window is for all of them."""
+    if layer_types := getattr(config, "layer_types", None):
+        return set(layer_types) - {"full_attention"}
+    windows = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+    return {kind for kind, setting in windows.items() if getattr(config, setting, None)}
 
 
 def load_frozen(model: ModelConfig) -> PreTrainedModel:

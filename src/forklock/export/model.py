@@ -39,8 +39,10 @@ def export_model(run_dir: Path, out: Path) -> None:
 
 def push_model(folder: Path, repo_id: str) -> str:
     """Upload the folder to a model repository, made (private) where there is none; gives its address."""
-    hub = load_package("huggingface_hub")
-    errors = (hub.errors.HfHubHTTPError, hub.errors.HFValidationError, OSError)  # offline and no network are OSErrors
+    hub, http = load_package("huggingface_hub"), load_package("huggingface_hub.utils._http")
+    known = load_package("huggingface_hub.errors")
+    client_errors = getattr(http, "httpx2", None) or http.httpx  # whichever its client is built on
+    errors = (known.HfHubHTTPError, known.HFValidationError, client_errors.HTTPError, OSError)
     try:
         client = hub.HfApi()
         address = client.create_repo(repo_id, private=True, exist_ok=True)

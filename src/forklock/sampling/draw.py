@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +25,11 @@ from forklock.seeds import derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+FROZEN_MODEL_FILE = "frozen_model.json"
+"""Written after the last draw: digests of the weights, found the same before and after, and of the tokenizer."""
+_CHANGED = "weights-changed"
 
 
 class SamplingError(ForklockError):
@@ -78,9 +85,28 @@ def draw_samples(
     wanted = _plan(drawing, prompts, Renderer(tokenizer, drawing.model, drawing.template))
     done = {key for shard in shards_in(stage_dir.path) for key in read_keys(shard)}
     missing = _incomplete(wanted, done, strict=drawing.engine.strict)
-    if missing:
+    if (stage_dir.scratch() / _CHANGED).exists():
+        raise _weights_changed(drawing, stage_dir)
+    if missing or not stage_dir.is_done(FROZEN_MODEL_FILE):
         with open_engine() as engine:
-            _Draw(drawing, stage_dir, engine, tokenizer).run(missing, done)
+            digest = _Draw(drawing, stage_dir, engine, tokenizer).run(missing, done)
+        if not stage_dir.is_done(FROZEN_MODEL_FILE):
+            record = {"weights": digest, "tokenizer": tokenizer_digest(tokenizer)}
+            stage_dir.write_text(FROZEN_MODEL_FILE, json.dumps(record) + "\n")
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 over every token and its id, and how text is cut into them where that can be told."""
+    rules = getattr(tokenizer, "backend_tokenizer", None)
+    text = json.dumps(sorted(tokenizer.get_vocab().items())) + (rules.to_str() if rules is not None else "")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _weights_changed(drawing: Drawing, stage_dir: StageDir) -> SamplingError:
+    return SamplingError(
+        f"the weights of {drawing.model.path} changed while they were sampled from: the samples in "
+        f"{stage_dir.path} are not the frozen model's; delete that folder"
+    )
 
 
 def _plan(drawing: Drawing, prompts: Sequence[Prompt], renderer: Renderer) -> list[Wanted]:
@@ -119,7 +145,8 @@ class _Draw:
     engine: Engine
     tokenizer: PreTrainedTokenizerBase
 
-    def run(self, missing: Sequence[Wanted], done: set[tuple[str, int]]) -> None:
+    def run(self, missing: Sequence[Wanted], done: set[tuple[str, int]]) -> str | None:
+        """The digest of the weights, the same after the last draw as before the first; None where it can't be had."""
         digest = self.engine.weights_digest()
         self._check_same_weights(digest)
         by_id = {one.request.request_id: one for one in missing}
@@ -141,12 +168,12 @@ class _Draw:
             finally:
                 writer.flush()  # also on Ctrl-C: what is finished is kept
         if self.engine.weights_digest() != digest:
-            raise SamplingError(
-                f"the weights of {self.drawing.model.path} changed while they were sampled from: the samples in "
-                f"{self.stage_dir.path} are not the frozen model's; delete that folder"
-            )
-        seconds = time.monotonic() - start
-        self.stage_dir.note("sampled", num_samples=total, num_tokens=num_tokens, tokens_per_s=num_tokens / seconds)
+            (self.stage_dir.scratch() / _CHANGED).touch()  # so that no later call takes these samples for good
+            raise _weights_changed(self.drawing, self.stage_dir)
+        if total:
+            rate = num_tokens / (time.monotonic() - start)
+            self.stage_dir.note("sampled", num_samples=total, num_tokens=num_tokens, tokens_per_s=rate)
+        return digest
 
     def _sample(self, digest: str | None, one: Wanted, completion: Completion) -> Sample:
         text = str(self.tokenizer.decode(list(completion.token_ids), skip_special_tokens=True))

@@ -59,6 +59,8 @@ class Counts:
     num_too_long: int = 0
     """Left out for `train.max_sequence_tokens`."""
     num_held_out: int = 0
+    num_held_out_unfinished: int = 0
+    """Of held-out prompts, but cut by the length limit: neither trained on nor measured on."""
     num_trained_on: int = 0
     num_without_stop_token: int = 0
     """Of those trained on: ran into the length limit."""
@@ -104,6 +106,7 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
     held_out = [one for one in kept if one.is_finished and _is_held_out(one.key[0])]
     rest = [one for one in kept if not _is_held_out(one.key[0])]
     if len(held_out) >= MIN_HELD_OUT and rest:
+        counts.num_held_out_unfinished = len(kept) - len(rest) - len(held_out)
         kept = rest
         endings = [ending for ending in endings if _is_held_out(ending.prompt_id)]
     else:

@@ -25,7 +25,7 @@ def gather_weights(objective: Objective, recipe: Recipe, saved_type: torch.dtype
     Every process calls this: where the model is sharded, its weights are gathered one by one. With
     `lora.merge_on_save = false` they are the adapters' alone, in float32.
     """
-    if _keeps_adapter(recipe):
+    if keeps_adapter(recipe):
         named = {name: weight for name, weight in objective.model.named_parameters() if weight.requires_grad}
         return _on_host(named, torch.float32)
     return _on_host(_named_as_base(objective.causal), saved_type)
@@ -40,7 +40,7 @@ def write_model(
 ) -> None:
     """Weights, tokenizer with its chat template, and generation config."""
     causal, model = objective.causal, cast("Any", objective.model)
-    if _keeps_adapter(recipe):
+    if keeps_adapter(recipe):
         model.save_pretrained(folder, state_dict=weights)
         (folder / "README.md").unlink(missing_ok=True)  # peft's own; ours is written over it
     else:
@@ -65,7 +65,7 @@ def generation_config(base: GenerationConfig | None, decoding: Decoding) -> Gene
     return GenerationConfig(**kept, **sampling, do_sample=True)  # type: ignore[no-untyped-call]
 
 
-def _keeps_adapter(recipe: Recipe) -> bool:
+def keeps_adapter(recipe: Recipe) -> bool:
     return recipe.train.lora is not None and not recipe.train.lora.merge_on_save
 
 

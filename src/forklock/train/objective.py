@@ -117,9 +117,15 @@ def _with_adapters(causal: Any, lora: LoraConfig, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     try:
-        return peft.get_peft_model(causal, config)
+        adapted = peft.get_peft_model(causal, config)
     except ValueError as error:
         raise TrainingError(f"train.lora: {error}") from error
+    if hasattr(causal.get_output_embeddings(), "base_layer"):
+        raise TrainingError(
+            "train.lora.target_modules: names the model's head, whose weights the loss reads without their adapter; "
+            "leave it out"
+        )
+    return adapted
 
 
 def _check_head(causal: Any, path: str) -> None:

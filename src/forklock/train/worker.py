@@ -20,13 +20,15 @@ import torch.distributed
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch.multiprocessing.spawn import ProcessExitedException, spawn
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
+from forklock.config import Recipe
 from forklock.engines.stop_tokens import stop_token_ids
 from forklock.errors import ForklockError
 from forklock.prompts import load_tokenizer
 from forklock.run_dir.atomic import remove, sync_tree
 from forklock.sampling import samples_in
+from forklock.sampling.draw import FROZEN_MODEL_FILE, tokenizer_digest
 from forklock.sandbox import linux
 from forklock.train.data import Counts, load_data
 from forklock.train.devices import open_accelerator, place
@@ -34,7 +36,7 @@ from forklock.train.endings import save_endings
 from forklock.train.errors import TrainingError
 from forklock.train.launch import Plan, errors_said_once, following, tell
 from forklock.train.loop import Job, Outcome, train
-from forklock.train.model_folder import gather_weights, write_card, write_model
+from forklock.train.model_folder import gather_weights, keeps_adapter, write_card, write_model
 from forklock.train.objective import Objective
 from forklock.train.state import CurvePoint
 from forklock.train.stop_health import StopHealth
@@ -51,6 +53,7 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
     config = AutoConfig.from_pretrained(recipe.model.path, revision=recipe.model.revision or "main")
     data = load_data(recipe, samples_in(plan.samples), config.get_text_config().vocab_size)
     tokenizer = load_tokenizer(recipe.model)
+    _check_tokenizer(plan.samples, tokenizer, recipe.model.path)
     objective, saved_type = place(recipe, accelerator)
     ready = plan.scratch / READY
     ready.mkdir(exist_ok=True)
@@ -76,11 +79,27 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
         data=data,
         stop_token_ids=stops,
         scratch=plan.scratch,
-        model_bytes=sum(weight.numel() * saved_type.itemsize for weight in objective.causal.parameters()),
+        model_bytes=_checkpoint_bytes(objective, recipe, saved_type),
         write=write,
         has=lambda name: name in there,
     )
     return data.counts, train(job, objective, accelerator)
+
+
+def _checkpoint_bytes(objective: Objective, recipe: Recipe, saved_type: torch.dtype) -> int:
+    if keeps_adapter(recipe):
+        return sum(weight.numel() * 4 for weight in objective.parameters() if weight.requires_grad)
+    return sum(weight.numel() * saved_type.itemsize for weight in objective.causal.parameters())
+
+
+def _check_tokenizer(samples: Path, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Samples from elsewhere may lack the record."""
+    record = samples / FROZEN_MODEL_FILE
+    if record.exists() and json.loads(record.read_text(encoding="utf-8"))["tokenizer"] != tokenizer_digest(tokenizer):
+        raise TrainingError(
+            f"model.path = {name!r}: its tokenizer is not the one that the samples in {samples} were drawn with, so "
+            "that their token ids mean something else; train the model that was sampled from, or sample again"
+        )
 
 
 def follow() -> None:
