@@ -20,7 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from forklock.config import LoraConfig
 from forklock.decoding import Decoding
-from forklock.train import TrainingError, loop, objective
+from forklock.sampling.draw import FROZEN_MODEL_FILE, tokenizer_digest
+from forklock.train import TrainingError, loop, objective, worker
 from forklock.train.model_folder import generation_config
 
 TinyModel = Callable[[str], Path]
@@ -254,3 +255,14 @@ def test_a_tracker_logs_every_step(tiny_model: TinyModel, tmp_path: Path) -> Non
     events.Reload()
     logged = {event.step: event.value for event in events.Scalars("loss")}
     assert logged == pytest.approx({int(point["step"]): point["loss"] for point in curve(folder)}, rel=1e-6)
+
+
+def test_samples_of_another_tokenizer_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    record = tmp_path / FROZEN_MODEL_FILE
+    worker._check_tokenizer(tmp_path, tokenizer, "m")  # samples from elsewhere say nothing
+    record.write_text(json.dumps({"weights": None, "tokenizer": tokenizer_digest(tokenizer)}))
+    worker._check_tokenizer(tmp_path, tokenizer, "m")
+    tokenizer.add_tokens(["another"])
+    with pytest.raises(TrainingError, match=r"model\.path = 'm': its tokenizer is not the one"):
+        worker._check_tokenizer(tmp_path, tokenizer, "m")

@@ -82,6 +82,9 @@ def test_held_out_prompts_are_trained_on_by_no_sample() -> None:
     assert not held & trained
     assert all(sequence.is_finished for sequence in data.held_out)
     assert len(data.held_out) == data.counts.num_held_out
+    assert data.counts.num_held_out_unfinished > 0
+    accounted = data.counts.num_trained_on + data.counts.num_held_out + data.counts.num_held_out_unfinished
+    assert accounted == data.counts.num_samples
     share = data.counts.num_held_out / (0.75 * data.counts.num_samples)
     assert 0.5 / HELD_OUT_ONE_IN < share < 2 / HELD_OUT_ONE_IN
     assert load_data(make_recipe(), many[:60], VOCABULARY).held_out == []

@@ -99,6 +99,8 @@ def test_adapters_alone_are_trained(tiny_model: TinyModel) -> None:
     assert all(".lora_" in name for name in names)
     with pytest.raises(TrainingError, match=r"train\.lora: .*nonesuch"):
         load_objective(make_recipe(tiny_model("llama"), lora=LoraConfig(target_modules=("nonesuch",))))
+    with pytest.raises(TrainingError, match="names the model's head"):
+        load_objective(make_recipe(tiny_model("llama"), lora=LoraConfig(target_modules=("q_proj", "lm_head"))))
 
 
 def test_logits_that_are_more_than_a_product_are_refused(tmp_path: Path) -> None:
