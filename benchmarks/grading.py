@@ -286,7 +286,7 @@ def main() -> None:
     todo = problems()
     assert sum(len(problem.calls) for problem in todo) == NUM_TESTS
     small = todo[:NUM_SMALL]
-    with Sandbox(num_workers=NUM_WORKERS) as sharing, Sandbox(num_workers=NUM_WORKERS, reuse=False) as alone:
+    with Sandbox(num_workers=NUM_WORKERS, reuse=True) as sharing, Sandbox(num_workers=NUM_WORKERS) as alone:
         rows = memory_rows(sharing, todo)
         lcb = livecodebench(chosen.livecodebench) if chosen.livecodebench else None
         authors = ml_ssd(chosen.ml_ssd) if chosen.ml_ssd else None

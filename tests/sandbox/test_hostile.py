@@ -25,7 +25,7 @@ NOTHING = "[] ['solution.py'] True True 2 3\n"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with open_sandbox() as opened:
+    with open_sandbox(reuse=True) as opened:
         yield opened
 
 
@@ -165,7 +165,7 @@ def test_a_batch_leaves_no_process_no_file_no_mount_and_no_memory_behind(num_rou
         return mounts, sorted(os.listdir("/proc/self/fd")), sorted(Path("/tmp").glob("forklock*"))  # noqa: PTH208
 
     others = _leaves()
-    with open_sandbox() as sandbox:
+    with open_sandbox(reuse=True) as sandbox:
         for source in ["print(input())", *sources * 8]:
             list(sandbox.run_program(source, [INPUT]))
         before, memory = traces(), _resident_bytes()

@@ -21,7 +21,7 @@ from sandbox_cases import SHORT, open_sandbox
 from forklock.sandbox.limits import Limits
 from forklock.sandbox.pool import Sandbox
 from forklock.sandbox.results import RunResult
-from forklock.sandbox.supervise import LOOK_S
+from forklock.sandbox.supervise import LOOK_S, kept_waiting_s
 
 SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 
@@ -92,6 +92,15 @@ def test_a_hang_costs_at_most_one_and_a_half_times_its_limit(cpu_s: float) -> No
     assert Limits(cpu_s=cpu_s).wall_s + LOOK_S <= 1.5 * cpu_s
 
 
+def test_waiting_for_others_does_not_count_and_waiting_for_ones_own_does() -> None:
+    assert kept_waiting_s([], 0.0) == 0.0
+    assert kept_waiting_s([(1.2, 8.4)], 1.2) == 8.4  # one of 16 on two cores
+    assert kept_waiting_s([(0.5, 4.5)] * 10, 5.0) == 0.0  # ten that share a core with nobody else
+    assert kept_waiting_s([(0.1, 4.5)], 4.6) == 0.0  # the nine others have ended
+    assert kept_waiting_s([(0.5, 9.5), (0.5, 9.0)], 1.0) == 9.0  # two that share a core with what used 9 s of it
+    assert kept_waiting_s([(0.5, 4.5)] * 10, 0.0) == 0.0  # cut to ticks, the CPU time says less than the threads
+
+
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="cpu_s"):
         Limits(cpu_s=0)
@@ -130,7 +139,7 @@ def test_a_hang_is_ended_by_wall_time_however_many_run_beside_it() -> None:
 def test_a_hang_in_a_shared_process_costs_little_more_than_one_alone() -> None:
     """What was spent before the test was run again, alone, is a small part of its limit."""
     source = "if input() == 'hang':\n    while True: pass\nprint(1)"
-    with open_sandbox(Limits(cpu_s=2.0), num_workers=1) as sandbox:
+    with open_sandbox(Limits(cpu_s=2.0), num_workers=1, reuse=True) as sandbox:
         results = list(sandbox.run_program(source, ["go", "go", "hang", "go"]))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert sandbox._idle[0] is not None
@@ -142,19 +151,25 @@ def test_a_hang_in_a_shared_process_costs_little_more_than_one_alone() -> None:
 
 
 def test_programs_taken_in_turns_each_go_on_where_they_were() -> None:
-    with open_sandbox(SHORT, num_workers=1) as sandbox:
+    with open_sandbox(SHORT, num_workers=1, reuse=True) as sandbox:
         one = sandbox.run_program("print('one', input())", iter("abcd"))
         two = sandbox.run_program("print('two', input())", iter("abcd"))
         texts = [result.text for pair in zip(one, two, strict=True) for result in pair]
     assert texts == [f"{name} {letter}\n" for letter in "abcd" for name in ("one", "two")]
 
 
-def test_a_script_sees_nothing_of_the_program_before_it(sandbox: Sandbox) -> None:
-    kept = sandbox.run_program("print(input())", iter(["1", "2"]))
-    assert next(kept).is_shared
-    [result] = sandbox.run_script(["bash"], "ls; ls /proc | grep -c '^[0-9]'", [""])
-    assert result.text.splitlines()[0] == "script"
-    assert next(kept).text == "2\n"
+def test_a_script_sees_nothing_of_the_program_before_it() -> None:
+    with open_sandbox(reuse=True) as sandbox:
+        kept = sandbox.run_program("print(input())", iter(["1", "2"]))
+        assert next(kept).is_shared
+        [result] = sandbox.run_script(["bash"], "ls; ls /proc | grep -c '^[0-9]'", [""])
+        assert result.text.splitlines()[0] == "script"
+        assert next(kept).text == "2\n"
+
+
+def test_no_process_is_shared_unless_one_asks(sandbox: Sandbox) -> None:
+    assert not any(result.is_shared for result in sandbox.run_program("print(input())", ["1", "2"]))
+    assert not any(result.is_shared for result in sandbox.call_function("def f(): return 1", "f", [[], []]))
 
 
 def test_a_worker_that_is_lost_is_replaced_and_the_run_repeated() -> None:

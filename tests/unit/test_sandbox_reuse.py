@@ -132,6 +132,24 @@ SNEAKY = {
     "an alias of typing after a prelude": FUNCTION_PRELUDE + "d = OrderedDict\nprint(d._name)\nd._name = 'n'",
     "a module that is not used, used": "import os\nprint(os.getpid() > 0)",
     "help": "print(hasattr(help, 'n'))\nhelp.n = 1",
+    "a module in a class": "class C:\n    import json\nprint(hasattr(C.json, 'n'))\nC.json.n = 1",
+    "a module in a class in an if": "class C:\n    if 1:\n        import math as m\nprint(hasattr(C.m, 'n'))\nC.m.n = 1",
+    "a name in a class": "class C:\n    from collections import Counter\nprint(hasattr(C.Counter, 'n'))\nC.Counter.n = 1",
+    "os in a class": "class C:\n    import os\no = C.os\nprint(o.path.exists('kept'), sum(p.isdigit() for p in o.listdir('/proc')))\no.close(o.open('kept', o.O_CREAT | o.O_WRONLY))\nif o.fork() == 0:\n    while True: pass",
+    "a mangled name": "import json as _C__m\n__m = 0\nclass C:\n    def f(self):\n        print(hasattr(__m, 'n'))\n        __m.n = 1\nC().f()",
+    "a mangled attribute": "class A:\n    _C__f = print\nclass C:\n    def f(self, a): a.__f(1)\nC().f(A)",
+    "a feature": "from __future__ import annotations\nif 0: annotations = 0\nprint(hasattr(annotations, 'n'))\nannotations.n = 1",
+    "a feature by another name": "from __future__ import annotations as a\nif 0: a = 0\nprint(hasattr(a, 'n'))\na.n = 1",
+    **{
+        f"{name}, never bound": f"if 0: {name} = 0\nprint(hasattr({name}, 'n'))\n{name}.n = 1"
+        for name in ("copyright", "credits", "license", "help")
+    },
+    "a tuple of the library": "from functools import lru_cache\n@lru_cache(None)\ndef f(x): return x\nd = f.cache_info()._field_defaults\nd[0] = d.get(0, 0) + 1\nprint(d)",
+    "a tuple of decimals": "from decimal import Decimal\nd = Decimal(1).as_tuple()._field_defaults\nd[0] = d.get(0, 0) + 1\nprint(d)",
+    **{
+        f"a tuple's {name}": f"from decimal import Decimal\nprint(hasattr(Decimal(1).as_tuple().{name}, 'n'))"
+        for name in ("_fields", "_make", "_replace", "_asdict")
+    },
     "exit's attribute": "print(hasattr(exit, 'n'))\nexit.n = 1",
     "weak reference": "import weakref\nclass A: pass\nprint(weakref.ref(A())())",
     "asyncio": "import asyncio\nasync def f(): return 1\nprint(asyncio.run(f()))",
@@ -159,13 +177,13 @@ PROGRAMS = {**SHARED, **SNEAKY, **NO_PLAIN_END}
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
-    with open_sandbox(SHORT) as opened:
+    with open_sandbox(SHORT, reuse=True) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Sandbox]:
-    with open_sandbox(SHORT, reuse=False) as opened:
+    with open_sandbox(SHORT) as opened:
         yield opened
 
 
@@ -288,7 +306,7 @@ RUN_ALL = """
 import sys, json
 from sandbox_cases import SHORT
 from forklock.sandbox.pool import Sandbox
-with Sandbox(SHORT, num_workers=1) as sandbox:
+with Sandbox(SHORT, num_workers=1, reuse=True) as sandbox:
     for source in json.load(sys.stdin):
         results = list(sandbox.run_program(source, ["", "", ""]))
         print(json.dumps([[r.text for r in results], [r.is_shared for r in results]]))

@@ -40,6 +40,44 @@ def shape(value: object) -> object:
     return type(value), repr(value)
 
 
+ALIKE = [number * ((1 << 61) - 1) for number in range(1, 200)]
+"""They all have the hash 0, as the tuples and frozensets of each have one hash."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        set(ALIKE),
+        frozenset(ALIKE),
+        dict.fromkeys(ALIKE),
+        [{"a": (1, set(ALIKE))}],
+        {(number, "a") for number in ALIKE},
+        {frozenset({number}): 1 for number in ALIKE},
+    ],
+    ids=["set", "frozenset", "dict", "nested", "tuples", "frozensets"],
+)
+def test_what_would_take_quadratic_time_to_build_is_refused(value: object) -> None:
+    with pytest.raises(UnreadableValueError, match="hashes alike"):
+        decode(encode(value).encode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        set(range(100_000)),
+        {str(number): number for number in range(100_000)},
+        {(number, -number) for number in range(100_000)},
+        set(ALIKE[:64]),
+        ALIKE,
+        dict(enumerate(ALIKE)),
+        {1.0 * number for number in range(-1000, 1000)},
+    ],
+    ids=["ints", "texts", "tuples", "few alike", "a list", "values of a dict", "floats"],
+)
+def test_large_sets_and_dicts_still_come_back(value: object) -> None:
+    assert decode(encode(value).encode()) == value
+
+
 @given(VALUES)
 def test_a_value_comes_back_with_every_type_it_had(value: object) -> None:
     assert shape(decode(encode(value).encode())) == shape(value)

@@ -1,4 +1,4 @@
-"""`Sandbox`: runs programs, calls functions, runs scripts, each test as if in a process of its own.
+"""`Sandbox`: runs programs, calls functions, runs scripts, each test in a process of its own unless told otherwise.
 
     with Sandbox(Limits(cpu_s=6)) as sandbox:
         for result in sandbox.run_program(source, ["1 2\\n", "3 4\\n"]):
@@ -32,7 +32,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     """A pool of warm, isolated workers. Any number of threads may use it; each worker runs one child at a time.
 
     What is returned is lazy: a test runs when its result is asked for, and one never asked for never runs. Nothing of
-    one test reaches the next: not memory, not files, not processes.
+    one test reaches the next: not memory, not files, not processes; with `reuse`, as far as `purity.py` is right.
     """
 
     def __init__(
@@ -41,10 +41,11 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         *,
         num_workers: int | None = None,
         unsafe: bool = False,
-        reuse: bool = True,
+        reuse: bool = False,
     ) -> None:
         """`unsafe`: start even where layers are missing, and mark every result so. `reuse`: let the tests of a program
-        share a process where that can't change a result (`docs/sandbox.md` says where)."""
+        share a process where its text says that this can't change a result. Faster, and less sure: the first version
+        could be got around (`docs/sandbox.md`), so no verdict should rest on it yet."""
         self.limits = limits or Limits()
         self.num_workers = num_workers or len(os.sched_getaffinity(0))
         self.missing: tuple[str, ...] = ()

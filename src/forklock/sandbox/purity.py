@@ -3,8 +3,9 @@
 Admitted is only a program that never holds a reference to anything of the process that can be changed. So it reaches
 no file, thread, frame or module. Names that it didn't bind come from short lists: values that can't be changed (the
 real object is looked at), and what may only be called or annotated with. Names and attributes of the form __x__ are
-method definitions and `super().__x__`, nothing else: no way leads from a value to the insides of its class, function
-or module. What hands such insides to the program's own methods (descriptors, context managers, metaclasses, copying
+method definitions and `super().__x__`, nothing else, and what a class would mangle is refused: no way leads from a
+value to the insides of its class, function or module. Nothing is imported in a class, where it became an attribute.
+What hands such insides to the program's own methods (descriptors, context managers, metaclasses, copying
 with a memo) is refused too, and whatever else only looks odd: a refusal costs time, never a verdict.
 
 `docs/sandbox.md` has the argument; `reuse.py` looks afterwards, as a second line, at what could have changed.
@@ -82,9 +83,10 @@ READABLE = frozenset({"__next__", "__iter__", "__getitem__", "__contains__", "__
 """Read of any value, they give a bound method, which can't be changed."""
 INSIDES = frozenset(
     "gi_frame gi_code gi_yieldfrom tb_frame tb_next f_back f_builtins f_code f_globals f_locals f_trace obj mro "
-    "with_traceback add_note format_map raw detach reconfigure register".split()
+    "with_traceback add_note format_map raw detach reconfigure register "
+    "_field_defaults _fields _make _replace _asdict".split()
 )
-"""Attributes that lead from a value into the interpreter, or to a file of one's choice."""
+"""Attributes that lead from a value into the interpreter, into a class of the library, or to a file of one's choice."""
 REFUSED_NODES = (
     ast.AsyncFunctionDef,
     ast.Await,
@@ -128,7 +130,9 @@ NOT_RECURSION = frozenset(
 )
 """Exceptions whose handlers can't see how deep a recursion went."""
 IMMUTABLE_TYPE, HEAP_TYPE = 1 << 8, 1 << 9
-ALL_BUILTINS = frozenset(vars(builtins)) - {"__name__"}
+OF_SITE = frozenset({"copyright", "credits", "license", "help", "exit", "quit"})
+"""Builtins that `site` adds, maybe only after this module was loaded."""
+ALL_BUILTINS = (frozenset(vars(builtins)) | OF_SITE) - {"__name__"}
 KNOWN_MODULES = VALUES.keys() | CALLED.keys() | ANNOTATES.keys()
 STDIN_MODES = ("r", "rb", "rt")
 STDIN_KEYWORDS = frozenset({"mode", "encoding", "errors", "newline", "closefd", "buffering"})
@@ -222,10 +226,14 @@ class _Check:
             case ast.ImportFrom(module, names, level):
                 if level or module is None:
                     raise ImpureError("a relative import")
-                if module != "__future__":
-                    for alias in names:
+                for alias in names:
+                    if module == "__future__":
+                        self.refused |= {alias.name, alias.asname or alias.name}
+                    else:
                         self._note_import(module, alias)
             case ast.ClassDef(name, decorator_list=decorators):
+                if any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node)):
+                    raise ImpureError("an import in a class")
                 (self.own if decorators else self.classes).add(name)
             case ast.FunctionDef(name=name, decorator_list=decorators, args=args, returns=returns):
                 self.own.add(name)
@@ -296,6 +304,8 @@ class _Check:
         if name in INSIDES:
             raise ImpureError(f"the attribute {name}")
         is_method = name in READABLE or (name in METHODS and _is_super(node.value))
+        if _is_mangled(name):
+            raise ImpureError(f"the attribute {name}")
         if _is_special(name) and not (is_method and isinstance(node.ctx, ast.Load)):
             raise ImpureError(f"the attribute {name}")
         if name == "format" and not _is_plain_format(node.value):
@@ -359,6 +369,11 @@ def _is_special(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
+def _is_mangled(name: str) -> bool:
+    """In a class it stands for another name than the one that is written."""
+    return name.startswith("__") and not name.endswith("__")
+
+
 def _is_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
@@ -401,13 +416,15 @@ def _opens_only_stdin(node: ast.Call) -> bool:
 
 
 def _check_identifiers(node: ast.AST) -> None:
-    """No special name may be bound or passed, but for methods; `__name__` may be read."""
+    """No special or mangled name may be bound, read or passed, but for methods; `__name__` may be read."""
     if isinstance(node, ast.Attribute | ast.Constant) or (isinstance(node, ast.Name) and node.id == "__name__"):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             raise ImpureError("__name__ bound")
         return
     for field, value in ast.iter_fields(node):
         for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, str) and _is_mangled(name):
+                raise ImpureError(f"the name {name}")
             if isinstance(name, str) and _is_special(name):
                 is_definition = isinstance(node, ast.FunctionDef | ast.Name) and name in METHODS
                 if not is_definition and not (field == "module" and name == "__future__"):

@@ -212,7 +212,7 @@ class _Watch:
         return bool(data)
 
     def _look(self) -> None:
-        """CPU time and memory of the whole tree; wall time less the time spent waiting for a core."""
+        """CPU time and memory of the whole tree; wall time less the time that others kept it from a core."""
         cpu_s, memory = self._census()
         wall_s = time.monotonic() - self.started
         if cpu_s > self.bounds.cpu_s:
@@ -220,8 +220,8 @@ class _Watch:
         elif memory > self.bounds.memory_bytes:
             self.stopped = wire.STOPPED_MEMORY
         elif wall_s > self.bounds.wall_s:
-            waited_s = max((_waited_s(pid) for pid in self.supervisor.processes()), default=0.0)
-            if wall_s - waited_s > self.bounds.wall_s or wall_s > self.bounds.wall_under_load_s:
+            threads = [times for pid in self.supervisor.processes() for times in _thread_times(pid)]
+            if wall_s - kept_waiting_s(threads, cpu_s) > self.bounds.wall_s or wall_s > self.bounds.wall_under_load_s:
                 self.stopped = wire.STOPPED_WALL
 
     def _census(self) -> tuple[float, int]:
@@ -256,10 +256,18 @@ def _socket_pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def _waited_s(pid: int) -> float:
-    """How long the thread of this process that waited most has been ready to run without a core."""
-    waits = [_read(f"/proc/{pid}/task/{task}/schedstat").split()[1:2] for task in _tasks(pid)]
-    return max((int(wait[0]) / 1e9 for wait in waits if wait), default=0.0)
+def kept_waiting_s(threads: list[tuple[float, float]], cpu_s: float) -> float:
+    """How long others than the tree itself have kept it from a core. `threads`: how long each ran, and was ready to run
+    without a core; `cpu_s`: of the tree. While one thread waits for another of its tree, that one runs: so what the
+    rest of the tree ran is taken off each wait, and a tree that only gets in its own way has waited for nobody."""
+    used_s = max(cpu_s, sum(ran_s for ran_s, _ in threads))  # one counts the ended too, the other isn't cut to ticks
+    return max((waited_s - (used_s - ran_s) for ran_s, waited_s in threads), default=0.0)
+
+
+def _thread_times(pid: int) -> list[tuple[float, float]]:
+    """Of each thread of this process: how long it ran, and was ready to run without a core."""
+    stats = [_read(f"/proc/{pid}/task/{task}/schedstat").split() for task in _tasks(pid)]
+    return [(int(stat[0]) / 1e9, int(stat[1]) / 1e9) for stat in stats if stat]
 
 
 def _proportional_bytes(pid: int) -> int:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 
 from forklock.sandbox.encoding import MAX_DEPTH
+
+MAX_ALIKE = 64
+"""Members of a set, or keys of a dict, with the same hash. Each is compared with all before it when it goes in."""
 
 
 class UnreadableValueError(ValueError):
@@ -46,12 +51,20 @@ def _build(node: object, depth: int) -> object:
         case "t":
             return tuple(parts)
         case "s":
-            return set(parts)
+            return set(_with_hashes_that_differ(parts))
         case "z":
-            return frozenset(parts)
+            return frozenset(_with_hashes_that_differ(parts))
         case "d" if len(parts) % 2 == 0:
-            return dict(zip(parts[::2], parts[1::2], strict=True))
+            return dict(zip(_with_hashes_that_differ(parts[::2]), parts[1::2], strict=True))
     raise ValueError("an unknown tag")
+
+
+def _with_hashes_that_differ(parts: Sequence[object]) -> Sequence[object]:
+    """Sorted, not counted in a table: its keys would again be the child's choice."""
+    hashes = sorted(map(hash, parts))
+    if any(map(eq, hashes, hashes[MAX_ALIKE:])):
+        raise ValueError(f"more than {MAX_ALIKE} hashes alike")
+    return parts
 
 
 def _scalar(tag: str, rest: list[object]) -> object:
