@@ -37,7 +37,7 @@ class Limits:
 
     @property
     def wall_s(self) -> float:
-        """Ends what sleeps or waits. Time spent ready to run, without a core to run on, doesn't count."""
+        """Ends what sleeps or waits. Time that others than the program kept it from a core doesn't count."""
         return self.cpu_s * WALL_PER_CPU
 
     @property
