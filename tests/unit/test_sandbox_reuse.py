@@ -219,7 +219,7 @@ FUNCTIONS = {
     "exits": ("def f(x): exit(0)", "f", False),
     "os": ("import os\ndef f(x): return os.getpid() > 1", "f", False),
     "missing": ("def g(x): return 1", "f", False),
-    "large": ("def f(x): return [x] * 10**5", "f", True),
+    "large": ("def f(x): return [x] * 10**5", "f", False),
     "unreadable": ("def f(x):\n    a = []\n    for _ in range(3000): a = [a]\n    return a", "f", None),
 }
 
