@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-_FENCED = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.MULTILINE)
 _THINK_END = "</think>"
 
 Style = Literal["instruct", "thinking", "base"]
@@ -35,10 +35,24 @@ def last_code_span(text: str, style: Style = "instruct") -> tuple[int, int] | No
         return None
     answer = answer_of(text)
     start = len(text) - len(answer)
-    spans = [block.span(1) for block in _FENCED.finditer(answer) if block[1].strip()]
+    spans = _block_spans(answer)
     return (start + spans[-1][0], start + spans[-1][1]) if spans else None
 
 
 def count_code_blocks(text: str) -> int:
     """Closed fences of an answer that are not blank."""
-    return sum(bool(block.strip()) for block in _FENCED.findall(answer_of(text)))
+    return len(_block_spans(answer_of(text)))
+
+
+def _block_spans(answer: str) -> list[tuple[int, int]]:
+    """The contents of closed fences that are not blank. Any fence opens; one without a language closes."""
+    spans = []
+    start = None
+    for fence in _FENCE.finditer(answer):
+        if start is None:
+            start = fence.end() + 1
+        elif not fence[1].strip(" \t"):
+            if answer[start : fence.start()].strip():
+                spans.append((start, fence.start()))
+            start = None
+    return spans

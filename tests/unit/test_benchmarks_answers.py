@@ -76,6 +76,17 @@ def test_cruxeval(name: BenchmarkName, answer: str, verdict: str, sandbox: Sandb
     assert score.verdict == verdict, score
 
 
+def test_a_truth_value_is_no_number_in_cruxeval_s_sets_and_keys_either(sandbox: Sandbox, tmp_path: Path) -> None:
+    problem = one_problem("cruxeval-output", tmp_path, CRUX_ROW | {"output": "{(1, (0,)): {1}}"})
+    for answer, verdict in {
+        "{(1.0, (0,)): {1}}": "passed",
+        "{(True, (0,)): {1}}": "wrong_answer",
+        "{(1, (False,)): {1}}": "wrong_answer",
+        "{(1, (0,)): {True}}": "wrong_answer",
+    }.items():
+        assert problem.score(answer, sandbox).verdict == verdict, answer
+
+
 def test_cruxeval_s_answer_is_the_last_block_or_assertion(tmp_path: Path) -> None:
     problem = one_problem("cruxeval-output", tmp_path, CRUX_ROW)
     assert "assert f(4) == ??" in problem.prompt.statement

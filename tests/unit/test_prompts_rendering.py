@@ -156,6 +156,9 @@ def test_a_users_template_is_a_user_turn_or_a_base_models_text(tmp_path: Path) -
         ("{{ statement.__class__ }}", r"line 1: access to attribute '__class__' of 'str' object is unsafe"),
         ("{% include '/etc/passwd' %}", r"line 1: no loader for this environment"),
         ("{{ 1 / 0 }}", r"line 1: division by zero"),
+        ("\n{{ statement.encode('nope') }}", r"line 2: unknown encoding: nope \(prompt probe\)"),
+        ("{{ 3 | dictsort }}", r"line 1: 'int' object has no attribute 'items'"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", r"line 1: maximum recursion depth exceeded"),
         ("{# nothing #}", r"renders prompt probe to nothing; use \{\{ statement \}\}"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forklock.code_blocks import last_code_block
+from forklock.code_blocks import count_code_blocks, last_code_block, last_code_span
 from forklock.decoding import Decoding
 from forklock.engines import RecordedTarget
 from forklock.sampling import Sample, degeneracy_of, read_keys, read_shard, write_shard
@@ -122,6 +123,30 @@ def test_degenerate_is_a_matter_of_form(text: str, reason: str | None) -> None:
 )
 def test_the_last_closed_code_block_of_the_answer(text: str, code: str | None) -> None:
     assert last_code_block(text) == code
+
+
+FENCED = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+"""What a closed block is; takes time that grows with the square of the fences that are never closed."""
+
+
+@given(st.lists(st.sampled_from(["```", "``", "`", "\n", "\n", "a", " ", "\t", "\r", "\f", "py"]), max_size=30))
+@settings(max_examples=1_000)
+def test_blocks_are_those_of_the_regular_expression(parts: list[str]) -> None:
+    text = "".join(parts)
+    spans = [block.span(1) for block in FENCED.finditer(text) if block[1].strip()]
+    assert last_code_span(text) == (spans[-1] if spans else None)
+    assert count_code_blocks(text) == len(spans)
+    thought = "x```\n</think>"
+    moved = [(start + len(thought), end + len(thought)) for start, end in spans]
+    assert last_code_span(thought + text, "thinking") == (moved[-1] if moved else None)
+    assert count_code_blocks(thought + text) == len(spans)
+
+
+def test_fences_that_are_never_closed_take_no_time() -> None:
+    text = "```a\n" * 400_000  # by the regular expression above, hours
+    assert last_code_block(text) is None
+    assert last_code_span(text + "```\n") == (5, len(text))
+    assert count_code_blocks(text) == 0
 
 
 @pytest.mark.parametrize(

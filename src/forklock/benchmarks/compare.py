@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal, InvalidOperation
 
 from forklock.benchmarks.score import Difference
@@ -10,7 +11,7 @@ from forklock.benchmarks.score import Difference
 def same_value(got: object, expected: object) -> bool:
     """Equal as in Python, save that a truth value equals no number. Both hold builtin types only.
 
-    1 equals 1.0, "2" is not 2, True is not 1, and a tuple is not a list, at any depth.
+    1 equals 1.0, "2" is not 2, True is not 1, and a tuple is not a list, at any depth, as keys and in sets too.
     """
     if isinstance(got, bool) or isinstance(expected, bool):
         return got is expected
@@ -19,10 +20,18 @@ def same_value(got: object, expected: object) -> bool:
             return False
         return all(same_value(one, other) for one, other in zip(got, expected, strict=True))
     if isinstance(got, dict) and isinstance(expected, dict):
-        if len(got) != len(expected):
-            return False
-        return all(key in got and same_value(got[key], value) for key, value in expected.items())
+        return _same_members(got, expected) and all(same_value(value, expected[key]) for key, value in got.items())
+    if isinstance(got, set | frozenset) and isinstance(expected, set | frozenset):
+        return _same_members(got, expected)
     return got == expected
+
+
+def _same_members(got: Collection[object], expected: Collection[object]) -> bool:
+    """Of keys or sets. No table is made of what a program gave: it may have chosen members whose hashes are one."""
+    if len(got) != len(expected):
+        return False
+    twins = {member: member for member in expected}
+    return all(member in twins and same_value(member, twins[member]) for member in got)
 
 
 def identical(got: object, expected: object) -> bool:

@@ -13,6 +13,8 @@ from forklock.prompts.errors import PromptsError
 from forklock.prompts.records import Prompt
 
 VARIABLES = tuple(field.name for field in dataclasses.fields(Prompt))
+_FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+"""What a template's own expressions raise, beside Jinja's errors."""
 
 
 def load_template(file: str) -> Callable[[Prompt], str]:
@@ -36,7 +38,7 @@ def load_template(file: str) -> Callable[[Prompt], str]:
     def render(prompt: Prompt) -> str:
         try:
             rendered: str = template.render(dataclasses.asdict(prompt))
-        except (jinja.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        except (jinja.TemplateError, *_FAULTS) as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
             raise PromptsError(f"{file} line {lines[-1]}: {error} (prompt {prompt.prompt_id})") from error
         if not rendered.strip():
