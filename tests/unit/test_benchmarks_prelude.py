@@ -5,7 +5,7 @@ import __future__
 
 import pytest
 
-from forklock.benchmarks.prelude import MAX_HEAD_TOKENS, with_prelude
+from forklock.benchmarks.prelude import MAX_HEAD_TOKENS, MAX_LINE, with_prelude
 
 PRELUDE = "import math\ngiven = math.floor(3.5)\n"
 USE = "\nassert given == 3\ndef f(x: Missing): return x\nassert f.__annotations__ == {'x': 'Missing'}\n"
@@ -90,3 +90,10 @@ def test_a_text_in_the_program_is_left_whole() -> None:
 def test_an_endless_head_is_not_read_to_its_end() -> None:
     program = "#\n" * MAX_HEAD_TOKENS + FUTURE
     assert with_prelude(PRELUDE, program) == f"{PRELUDE}\n{program}"
+
+
+def test_a_long_line_ends_the_head() -> None:
+    longest = "#" * MAX_LINE
+    assert with_prelude(PRELUDE, f"{FUTURE}\n#{longest}").startswith(f"{FUTURE}\n{PRELUDE}")
+    assert with_prelude(PRELUDE, f"{longest[1:]}\n{FUTURE}\n").startswith(f"{longest[1:]}\n{FUTURE}\n{PRELUDE}")
+    assert with_prelude(PRELUDE, f"#{longest}\n{FUTURE}") == f"{PRELUDE}\n#{longest}\n{FUTURE}"

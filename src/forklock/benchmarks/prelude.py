@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import tokenize
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 MAX_HEAD_TOKENS = 10_000
 """Docstring, comments and `from __future__` lines that are looked through. The program's text is anybody's."""
+MAX_LINE = 1_000
+"""Characters. A longer line ends the head: `tokenize` may take time that grows with the square of a line's length."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -33,9 +35,10 @@ def with_prelude(prelude: str, program: str) -> str:
 def _end_of_future_imports(lines: Sequence[str]) -> tuple[int, int] | None:
     """Row (from 1) and column of what ends the last of them; None where there are none at the head of the program."""
     end = None
+    short = takewhile(lambda line: len(line) <= MAX_LINE, lines)
     statement: list[tokenize.TokenInfo] = []
     try:
-        for token in islice(tokenize.generate_tokens(iter(lines).__next__), MAX_HEAD_TOKENS):
+        for token in islice(tokenize.generate_tokens(short.__next__), MAX_HEAD_TOKENS):
             if token.type in (tokenize.COMMENT, tokenize.NL):
                 continue
             if token.type != tokenize.NEWLINE and token.string != ";":
