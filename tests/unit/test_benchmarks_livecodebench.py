@@ -317,3 +317,10 @@ def test_a_class_is_told_from_words_about_it() -> None:
     assert not defines_class("# class Solution:\n'class Solution:'\nclass Other: pass", "Solution")
     assert not defines_class('"""\nclass Solution:\n"""\ndef f(): pass', "Solution")
     assert not defines_class("class Solutions: pass", "Solution")
+
+
+def test_a_class_is_found_beside_lines_that_no_person_writes() -> None:
+    """Tokenizing this line would take hours."""
+    endless = "'a\\" * 1_000_000
+    assert defines_class(f"class Solution:\n    x = 1\n{endless}", "Solution")
+    assert not defines_class(f"# class Solution\n{endless}", "Solution")

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, cast
 
 from forklock.benchmarks.compare import lines_differ, same_value, show_value
-from forklock.benchmarks.prelude import with_prelude
+from forklock.benchmarks.prelude import MAX_LINE, with_prelude
 from forklock.benchmarks.problem import DIFFICULTIES, Benchmark, BenchmarkError, Problem, id_of, text_of
 from forklock.benchmarks.score import Difference, Score, score_tests
 from forklock.prompts import Prompt
@@ -89,6 +89,8 @@ def defines_class(source: str, name: str) -> bool:
     """Whether the program has a class of this name; comments and strings that mention one don't count."""
     if len(source) > LIMITS.source_bytes or not re.search(rf"\bclass[ \t]+{name}\b", source):
         return False
+    if max(map(len, source.splitlines())) > MAX_LINE:  # tokenizing one can take its length squared
+        return re.search(rf"^class[ \t]+{name}\b", source, re.MULTILINE) is not None
     before = ""
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
