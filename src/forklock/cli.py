@@ -25,6 +25,8 @@ from forklock.train import launch
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from forklock.config import Recipe
+
 app = typer.Typer(
     name="forklock",
     help="Simple self-distillation: sample from a frozen model, train on the raw samples, measure what changed.",
@@ -147,20 +149,13 @@ def run(
 ) -> None:
     """Everything: prompts, samples, training, evaluation of both models, analysis; goes on where it stopped."""
     from forklock import recipes, running
-    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
-    from forklock.evaluate.table import render
 
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
     running.run_all(composed, folder, allow_unsafe=unsafe)
-    report = conclude(composed, running.plan_of(composed).points, folder)
-    if as_json:
-        _print_json({"run_dir": str(folder), **report})
-        return
-    _console().print(render(report))
-    places = {"Figures (PNG, SVG, CSV)": FIGURES_FOLDER, "Forks and locks": "analyze", "Model": "train/model"}
-    for name, place in places.items():
-        _console().print(f"{name}: {folder / place}", soft_wrap=True, highlight=False)
+    plan = running.plan_of(composed)
+    places = {"Forks and locks": "analyze", "Model": f"{plan.trainings['student']}/model"}
+    _show_outcome(composed, folder, places, as_json=as_json)
 
 
 @app.command()
@@ -214,7 +209,8 @@ def train(
     from forklock.train.report import render
 
     _console().print(render(summary))
-    _console().print(f"Model: {folder / 'train' / 'model'}", soft_wrap=True, highlight=False)
+    training = running.plan_of(composed).trainings["student"]
+    _console().print(f"Model: {folder / training / 'model'}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -230,19 +226,11 @@ def evaluate(
     if only not in (None, "base", "student"):
         raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
     from forklock import recipes, running
-    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
-    from forklock.evaluate.table import render
 
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
     running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
-    report = conclude(composed, running.plan_of(composed).points, folder)
-    if as_json:
-        _print_json({"run_dir": str(folder), **report})
-        return
-    _console().print(render(report))
-    _console().print(f"Samples and verdicts: {folder / 'evaluate'}", soft_wrap=True, highlight=False)
-    _console().print(f"Figures (PNG, SVG, CSV): {folder / FIGURES_FOLDER}", soft_wrap=True, highlight=False)
+    _show_outcome(composed, folder, {"Samples and verdicts": "evaluate"}, as_json=as_json)
 
 
 @app.command()
@@ -463,6 +451,21 @@ def show_keys(
     for row in reference.rows():
         table.add_row(row.key, _escape(row.default), _escape(f"{row.meaning} ({row.type})".strip()))
     _console().print(table)
+
+
+def _show_outcome(recipe: Recipe, folder: Path, places: dict[str, str], *, as_json: bool) -> None:
+    """What an evaluation came to, and where in the run folder the rest is."""
+    from forklock import running
+    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
+    from forklock.evaluate.table import render
+
+    report = conclude(recipe, running.plan_of(recipe).points, folder)
+    if as_json:
+        _print_json({"run_dir": str(folder), **report})
+        return
+    _console().print(render(report))
+    for name, place in {**places, "Figures (PNG, SVG, CSV)": FIGURES_FOLDER}.items():
+        _console().print(f"{name}: {folder / place}", soft_wrap=True, highlight=False)
 
 
 def _print_json(value: dict[str, Any]) -> None:
