@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(help="The small world that comes with forklock: its problems and its base models.")
+from forklock.commands.options import AsJson, print_json
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+app = typer.Typer(help="The small world that comes with forklock: its problems and its base models.")
 
 
 @app.command()
@@ -26,7 +25,7 @@ def problems(
 
     write_problems(out, split, seed, num)
     if as_json:
-        typer.echo(json.dumps({"path": str(out), "split": split, "seed": seed, "num_problems": num}))
+        print_json({"path": str(out), "split": split, "seed": seed, "num_problems": num})
     else:
         typer.echo(f"{num} problems: {out}")
 
@@ -54,6 +53,6 @@ def pretrain(
         "pass_at_1": made.measured.pass_at_1,
     }
     if as_json:
-        typer.echo(json.dumps(found))
+        print_json(found)
     else:
         typer.echo("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in found.items()))

@@ -1,0 +1,141 @@
+"""The stages of a run, and all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forklock import train as train_stage
+from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
+from forklock.train import launch
+
+if TYPE_CHECKING:
+    from forklock.config import Recipe
+
+
+def run(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Everything: prompts, samples, training, evaluation of both models, analysis; goes on where it stopped."""
+    from forklock import recipes, running
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    running.run_all(composed, folder, allow_unsafe=unsafe)
+    plan = running.plan_of(composed)
+    places = {"Forks and locks": "analyze", "Model": f"{plan.trainings['student']}/model"}
+    _show_outcome(composed, folder, places, as_json=as_json)
+
+
+def synthesize(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read the prompts and sample from the frozen model; goes on where a killed call stopped."""
+    from forklock import recipes, running
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    running.run_until(composed, folder, "synthesize")
+    from forklock.synthesize.report import gather, render
+
+    report = gather(folder)
+    if as_json:
+        print_json({"run_dir": str(folder), **report})
+        return
+    console().print(render(report))
+    console().print(f"Samples: {folder / 'synthesize'}", soft_wrap=True, highlight=False)
+
+
+def train(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    processes: Annotated[int | None, typer.Option(help="Processes (devices) on this machine.", min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune the model on its own samples (drawn first where they are missing); goes on where it was killed.
+
+    Starts its processes by itself, or is started by torchrun or accelerate launch, samples already drawn.
+    """
+    if launch.rank() > 0:
+        train_stage.follow()
+        return
+    from forklock import recipes, running
+
+    on_processes = [] if processes is None else [f"train.num_processes={processes}"]
+    composed = recipes.load(recipe, [*(overrides or []), *on_processes])
+    folder = run_dir or Path("runs") / composed.name
+    with launch.leading():
+        summary = running.run_until(composed, folder, "train")
+    if as_json:
+        print_json({"run_dir": str(folder), **summary})
+        return
+    from forklock.train.report import render
+
+    console().print(render(summary))
+    training = running.plan_of(composed).trainings["student"]
+    console().print(f"Model: {folder / training / 'model'}", soft_wrap=True, highlight=False)
+
+
+def evaluate(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    only: Annotated[str | None, typer.Option(help="One model alone: base (nothing is trained) or student.")] = None,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sample both models on the benchmarks, grade, and compare; does what is missing before that."""
+    if only not in (None, "base", "student"):
+        raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
+    from forklock import recipes, running
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
+    _show_outcome(composed, folder, {"Samples and verdicts": "evaluate"}, as_json=as_json)
+
+
+def analyze(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure forks and locks: both models over solutions held out from training, position by position."""
+    from forklock import recipes, running
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    summary = running.run_until(composed, folder, "analyze")
+    if as_json:
+        print_json({"run_dir": str(folder), **summary})
+        return
+    from forklock.analyze.report import render
+
+    console().print(render(summary))
+    console().print(f"Figures and rows: {folder / 'analyze'}", soft_wrap=True, highlight=False)
+
+
+def _show_outcome(recipe: Recipe, folder: Path, places: dict[str, str], *, as_json: bool) -> None:
+    """What an evaluation came to, and where in the run folder the rest is."""
+    from forklock import running
+    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
+    from forklock.evaluate.table import render
+
+    report = conclude(recipe, running.plan_of(recipe).points, folder)
+    if as_json:
+        print_json({"run_dir": str(folder), **report})
+        return
+    console().print(render(report))
+    for name, place in {**places, "Figures (PNG, SVG, CSV)": FIGURES_FOLDER}.items():
+        console().print(f"{name}: {folder / place}", soft_wrap=True, highlight=False)
