@@ -205,6 +205,24 @@ def test_requests_are_read_as_room_becomes_free(tiny_model: TinyModel) -> None:
     assert num_read < 20
 
 
+def test_samples_of_a_prompt_share_its_prefill(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """7 prompts of 8 samples each enter as 7 rows; the samples are those that each would be alone."""
+    prompts = [request.prompt_token_ids for request in some_requests(7)]
+    requests = [Request(8 * i + j, prompts[i], seed=8 * i + j, max_new_tokens=20) for i in range(7) for j in range(8)]
+    setting = Decoding(1.3, 20, 0.9)
+    alone = draw(tiny_model("qwen3"), requests, setting, batch_tokens=1)
+    rows: list[int] = []
+    write_prompts = SlotLayer.write_prompts
+
+    def write_and_watch(layer: SlotLayer, first_row: int, keys: torch.Tensor, *rest: torch.Tensor) -> None:
+        rows.append(len(keys))
+        write_prompts(layer, first_row, keys, *rest)
+
+    monkeypatch.setattr(SlotLayer, "write_prompts", write_and_watch)
+    assert share_that_differs(alone, draw(tiny_model("qwen3"), requests, setting)) <= 0.05
+    assert set(rows) == {7}
+
+
 def test_a_changed_weight_changes_the_digest(tiny_model: TinyModel) -> None:
     from forklock.engines.transformers_engine import TransformersEngine
 

@@ -1,8 +1,9 @@
 """Continuous batching over a transformers model: a finished sequence's slot goes to the next prompt.
 
 Each step runs the model on one new token of every sequence in the batch. A prompt enters by a prefill of all its
-tokens but the last, which is then just another sequence's new token. When sequences grow past the memory budget,
-the youngest leave and enter again later, prompt and drawn tokens together: what was drawn is never drawn again.
+tokens but the last, which is then just another sequence's new token; several samples of a prompt that enter together
+share one. When sequences grow past the memory budget, the youngest leave and enter again later, prompt and drawn
+tokens together: what was drawn is never drawn again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ PREFILL_TOKENS = 8_192
 """Positions of one prefill pass, padding included."""
 HEADROOM_COLUMNS = 32
 """Columns a newcomer has to itself before sequences are made to leave for lack of room."""
+FREE_SHARE_TO_ADMIT = 16
+"""A batch at work is filled up once a sixteenth of its rows is free: a prefill for each row that falls free would
+double the number of passes, and keep samples of one prompt from entering together."""
 
 
 class PositionTarget(NamedTuple):
@@ -116,8 +120,11 @@ class ContinuousBatch:
                 )
                 self._enter(group)
             return
-        newcomers: list[Sequence] = []
         columns = max((sequence.num_tokens for sequence in self._active), default=0)
+        num_rows = self._slots.rows_for(columns + HEADROOM_COLUMNS)
+        if self._active and num_rows - len(self._active) < num_rows // FREE_SHARE_TO_ADMIT:
+            return
+        newcomers: list[Sequence] = []
         while True:
             if not self._waiting:
                 self._waiting.extend(Sequence(request) for request in islice(source, 1))
@@ -137,18 +144,19 @@ class ContinuousBatch:
         self._slots.fit(max(sequence.num_tokens for sequence in everyone), len(everyone))
         for together in _by_prefill_budget(newcomers):
             first_row = len(self._active)
-            self._active += together
-            prefix_lengths = [sequence.num_tokens - 1 for sequence in together]
-            if max(prefix_lengths) == 0:
+            sharers = [sequence for sequences in together.values() for sequence in sequences]
+            self._active += sharers
+            longest = max(map(len, together))
+            if longest == 0:
                 continue
-            token_ids = torch.zeros(len(together), max(prefix_lengths), dtype=torch.long)
-            for row, sequence in enumerate(together):
-                prefix = (*sequence.request.prompt_token_ids, *sequence.drawn)[:-1]
-                token_ids[row, : len(prefix)] = torch.tensor(prefix)
+            token_ids = torch.zeros(len(together), longest, dtype=torch.long)
+            for row, prefix in enumerate(together):
+                token_ids[row, : len(prefix)] = torch.tensor(prefix, dtype=torch.long)
             # Padding stands on the right, where causal attention keeps it from every real token.
             prefilled = DynamicCache(config=self._model.config)
             self._model(input_ids=token_ids.to(self._device), past_key_values=prefilled, logits_to_keep=1)
-            self._slots.write_prompts(first_row, prefilled)
+            sources = [row for row, sequences in enumerate(together.values()) for _ in sequences]
+            self._slots.write_prompts(first_row, prefilled, torch.tensor(sources, device=self._device))
 
     def _step(self, record_target: bool) -> StepTargets | None:
         """One new token for every sequence; its targets too where they are wanted."""
@@ -224,14 +232,19 @@ def _most_tokens(sequence: Sequence) -> int:
     return len(sequence.request.prompt_token_ids) + sequence.request.max_new_tokens
 
 
-def _by_prefill_budget(newcomers: list[Sequence]) -> Iterator[list[Sequence]]:
-    """Prompts of like length together, each pass within its budget of positions."""
-    together: list[Sequence] = []
-    for sequence in sorted(newcomers, key=lambda sequence: -sequence.num_tokens):
-        if together and together[0].num_tokens * (len(together) + 1) > PREFILL_TOKENS:
+def _by_prefill_budget(newcomers: list[Sequence]) -> Iterator[dict[tuple[int, ...], list[Sequence]]]:
+    """Who shares which prefix; prefixes of like length together, each pass within its budget of positions."""
+    sharers: dict[tuple[int, ...], list[Sequence]] = {}
+    for sequence in newcomers:
+        sharers.setdefault((*sequence.request.prompt_token_ids, *sequence.drawn)[:-1], []).append(sequence)
+    together: dict[tuple[int, ...], list[Sequence]] = {}
+    longest = 0
+    for prefix in sorted(sharers, key=len, reverse=True):
+        if together and longest * (len(together) + 1) > PREFILL_TOKENS:
             yield together
-            together = []
-        together.append(sequence)
+            together = {}
+        longest = longest if together else len(prefix)
+        together[prefix] = sharers[prefix]
     if together:
         yield together
 

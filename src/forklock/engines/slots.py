@@ -40,13 +40,15 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         self.values[rows, :, columns] = value_states[:, :, 0]
         return self.keys[: len(rows), :, :width], self.values[: len(rows), :, :width]
 
-    def write_prompts(self, first_row: int, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """The cached positions of new rows, as a prefill left them."""
+    def write_prompts(
+        self, first_row: int, key_states: torch.Tensor, value_states: torch.Tensor, sources: torch.Tensor
+    ) -> None:
+        """The cached positions of new rows, as a prefill left them: each from its row of `sources`."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         for room, states in ((self.keys, key_states), (self.values, value_states)):
             assert room is not None
-            room[first_row : first_row + len(states), :, : states.shape[2]] = states
+            room[first_row : first_row + len(sources), :, : states.shape[2]] = states[sources]
 
     def move_row(self, source: int, destination: int) -> None:
         for room in (self.keys, self.values):
@@ -109,12 +111,12 @@ class Slots(Cache):
         self.columns, self.width = lengths, width
         self.rows = torch.arange(len(lengths), device=lengths.device)
 
-    def write_prompts(self, first_row: int, prefilled: DynamicCache) -> None:
+    def write_prompts(self, first_row: int, prefilled: DynamicCache, sources: torch.Tensor) -> None:
         for layer, source in zip(self.slot_layers, prefilled.layers, strict=True):
             assert isinstance(source, CacheLayerMixin)
             assert source.keys is not None
             assert source.values is not None
-            layer.write_prompts(first_row, source.keys, source.values)
+            layer.write_prompts(first_row, source.keys, source.values, sources)
 
     def move_row(self, source: int, destination: int) -> None:
         for layer in self.slot_layers:
