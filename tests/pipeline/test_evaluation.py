@@ -17,6 +17,8 @@ from sandbox_cases import open_sandbox
 from typer.testing import CliRunner
 
 from forklock import recipes, running, stages
+from forklock.benchmarks import Score
+from forklock.benchmarks.livecodebench import ProgramProblem
 from forklock.cli import app
 from forklock.config import Recipe
 from forklock.engines import EngineError
@@ -24,6 +26,7 @@ from forklock.evaluate import session, verdicts_in
 from forklock.evaluate.report import gather
 from forklock.run_dir import StageDir, read_events
 from forklock.sampling import samples_in
+from forklock.sandbox.pool import Sandbox
 from forklock.seeds import derive_seed
 
 BASE = "evaluate/base-livecodebench-v6-t0.7-k20-p0.8"
@@ -127,6 +130,26 @@ def test_a_new_temperature_runs_only_its_own_point_and_one_engine_serves_all(
         swept[1]: "done",
         STUDENT: "not started",
     }
+
+
+def test_points_of_a_benchmark_share_scores_and_each_keeps_its_own_verdicts(
+    recipe: Recipe, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script answers by the seed, so that every temperature draws the same four programs a problem at most."""
+    asked: list[tuple[str, str]] = []
+    score = ProgramProblem.score
+
+    def counted(problem: ProgramProblem, code: str, sandbox: Sandbox) -> Score:
+        asked.append((problem.problem_id, code))
+        return score(problem, code, sandbox)
+
+    monkeypatch.setattr(ProgramProblem, "score", counted)
+    run_dir = tmp_path / "run"
+    running.run_evaluation(recipe_for(tmp_path, model, evaluate__base_temperatures=[0.5, 1.0]), run_dir, "base")
+    assert asked
+    assert len(asked) == len(set(asked))
+    for temperature in ("0.5", "0.7", "1"):
+        assert outcomes(run_dir / f"evaluate/base-livecodebench-v6-t{temperature}-k20-p0.8") == expected()
 
 
 @pytest.mark.usefixtures("fake_training")

@@ -19,7 +19,7 @@ from forklock.decoding import Decoding
 from forklock.errors import ForklockError
 from forklock.evaluate.foreign import ForeignSamplesError
 from forklock.evaluate.grade_file import grade_file, options_from
-from forklock.evaluate.grading import Answer, GradingError, grade
+from forklock.evaluate.grading import Answer, GradingError, Scores, grade
 from forklock.evaluate.metrics import MetricsError, Point, compare, describe
 from forklock.evaluate.table import UNSAFE, render
 from forklock.evaluate.verdicts import Verdict, read_verdicts, verdicts_in, write_verdicts
@@ -50,7 +50,9 @@ def test_equal_answers_are_scored_once_and_every_sample_has_a_verdict() -> None:
     problems = {"p": scripted("p"), "q": scripted("q")}
     codes = ["passed", "wrong_answer", None, "passed", "passed 2"]
     answers = [Answer(name, index, code, num_tokens=index) for name in problems for index, code in enumerate(codes)]
-    verdicts = sorted(grade(answers, problems, Sandbox(SHORT, num_workers=3)), key=lambda verdict: verdict.key)
+    scores: Scores = {}
+    found = grade(answers, problems, Sandbox(SHORT, num_workers=3), scores)
+    verdicts = sorted(found, key=lambda verdict: verdict.key)
     assert [verdict.key for verdict in verdicts] == [(name, index) for name in "pq" for index in range(5)]
     wanted = ["passed", "wrong_answer", "no_code", "passed", "passed"]
     assert [verdict.verdict for verdict in verdicts] == wanted * 2
@@ -59,7 +61,7 @@ def test_equal_answers_are_scored_once_and_every_sample_has_a_verdict() -> None:
         assert sorted(problem.asked) == ["passed", "passed 2", "wrong_answer"]
     assert len({verdict.code_hash for verdict in verdicts}) == 4
     # Those of an earlier call count too.
-    again = list(grade(answers[:5], problems, Sandbox(SHORT, num_workers=1), known=verdicts))
+    again = list(grade(answers[:5], problems, Sandbox(SHORT, num_workers=1), scores))
     assert [verdict.verdict for verdict in again] == wanted
     assert len(problems["p"].asked) == 3
 

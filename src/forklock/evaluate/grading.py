@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from forklock.benchmarks import Problem, Score, VerdictName
 from forklock.errors import ForklockError
@@ -40,17 +40,20 @@ class Answer:
         return self.problem_id, self.sample_index
 
 
+Scores = dict[tuple[str, str], Score]
+"""Of a benchmark's answers, by problem and the code's hash."""
+
+
 def grade(
-    answers: Iterable[Answer], problems: Mapping[str, Problem], sandbox: Sandbox, known: Iterable[Verdict] = ()
+    answers: Iterable[Answer], problems: Mapping[str, Problem], sandbox: Sandbox, scores: Scores | None = None
 ) -> Iterator[Verdict]:
     """A verdict for each answer, as they are reached. Answers are read as workers become free, not all at once.
 
-    The same answer to the same problem is scored once, and all who gave it share the score; `known` are verdicts of
-    a call before this one.
+    The same answer to the same problem is scored once, and all who gave it share the score; `scores` holds those of
+    calls before this one, and takes up the new ones.
     """
     with ThreadPoolExecutor(sandbox.num_workers) as pool:
-        grader = _Grader(problems, sandbox, pool)
-        grader.remember(known)
+        grader = _Grader(problems, sandbox, pool, {} if scores is None else scores)
         try:
             for answer in answers:
                 yield from grader.take(answer)
@@ -67,12 +70,16 @@ class Grading:
     problems: Mapping[str, Problem]
     sandbox: Sandbox
     num_answers: int
+    scores: Scores = field(default_factory=dict)
+    """Points of one benchmark share theirs: under the same seeds, decodings that differ a little often draw the same
+    program."""
 
 
 def grade_into(stage_dir: StageDir, answers: Iterable[Answer], grading: Grading) -> None:
     """Leave the stage's shards with a verdict for every answer. What a killed call graded is kept, not graded again."""
     known = list(verdicts_in(stage_dir.path))
     done = {verdict.key for verdict in known}
+    grading.scores.update(_scores_in(known))
     num_missing = grading.num_answers - len(done)
     if not num_missing:
         return
@@ -80,7 +87,7 @@ def grade_into(stage_dir: StageDir, answers: Iterable[Answer], grading: Grading)
     start, num_passed, writer = time.monotonic(), 0, VerdictWriter(stage_dir)
     with progress_bar(f"grade {grading.title}", grading.num_answers, len(done)) as advance:
         try:
-            for verdict in grade(missing, grading.problems, grading.sandbox, known):
+            for verdict in grade(missing, grading.problems, grading.sandbox, grading.scores):
                 writer.add(verdict)
                 num_passed += verdict.passed
                 advance(1, f"{num_passed:,} passed")
@@ -91,25 +98,20 @@ def grade_into(stage_dir: StageDir, answers: Iterable[Answer], grading: Grading)
 
 
 class _Grader:
-    def __init__(self, problems: Mapping[str, Problem], sandbox: Sandbox, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, problems: Mapping[str, Problem], sandbox: Sandbox, pool: ThreadPoolExecutor, scores: Scores
+    ) -> None:
         self._problems = problems
         self._sandbox = sandbox
         self._pool = pool
-        self._scores: dict[str, Score] = {}
-        self._running: dict[Future[Score], str] = {}
-        self._waiting: dict[str, list[Answer]] = {}
+        self._scores = scores
+        self._running: dict[Future[Score], tuple[str, str]] = {}
+        self._waiting: dict[tuple[str, str], list[Answer]] = {}
         """Who gave an answer that is being scored."""
-
-    def remember(self, known: Iterable[Verdict]) -> None:
-        for verdict in known:
-            if verdict.code_hash:
-                shared = {field.name: getattr(verdict, field.name) for field in fields(Score)}
-                self._scores[f"{verdict.problem_id}\x1f{verdict.code_hash}"] = Score(**shared)
 
     def take(self, answer: Answer) -> Iterator[Verdict]:
         problem = self._problems[answer.problem_id]
-        digest = code_hash(answer.code)
-        key = f"{answer.problem_id}\x1f{digest}"
+        key = (answer.problem_id, code_hash(answer.code))
         if answer.code is None:
             yield _verdict(answer, problem, Score(VerdictName.NO_CODE))
         elif (score := self._scores.get(key)) is not None:
@@ -137,6 +139,15 @@ class _Grader:
             self._scores[key] = score
             for answer in givers:
                 yield _verdict(answer, self._problems[answer.problem_id], score)
+
+
+def _scores_in(known: Iterable[Verdict]) -> Scores:
+    of_score = [each.name for each in fields(Score)]
+    return {
+        (verdict.problem_id, verdict.code_hash): Score(**{name: getattr(verdict, name) for name in of_score})
+        for verdict in known
+        if verdict.code_hash
+    }
 
 
 def code_hash(code: str | None) -> str:

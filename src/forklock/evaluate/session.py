@@ -1,4 +1,4 @@
-"""What evaluation points share while they are taken through one after another: loaded problems, engine, sandbox."""
+"""What evaluation points share while they are taken through one after another: problems, engine, sandbox, scores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import TracebackType
 from forklock.benchmarks import BENCHMARKS, Loaded, load_benchmark
 from forklock.config import BenchmarkName, ModelConfig, Recipe
 from forklock.engines import Engine, open_engine
+from forklock.evaluate.grading import Scores
 from forklock.sandbox.pool import Sandbox
 
 
@@ -25,6 +26,7 @@ class Session(AbstractContextManager["Session"]):
         self._engine: tuple[ModelConfig, int, Engine] | None = None
         self._sandbox_stack = ExitStack()
         self._sandbox: Sandbox | None = None
+        self._scores: dict[BenchmarkName, Scores] = {}
 
     def check(self, names: Iterable[BenchmarkName]) -> None:
         """Find out before hours of work what would stop their evaluation: missing data, or no isolation here."""
@@ -59,6 +61,10 @@ class Session(AbstractContextManager["Session"]):
         if self._sandbox is None:
             self._sandbox = self._sandbox_stack.enter_context(sandbox)
         return self._sandbox
+
+    def scores(self, benchmark: BenchmarkName) -> Scores:
+        """Of every answer that was graded since the session began."""
+        return self._scores.setdefault(benchmark, {})
 
     def release(self) -> None:
         """Close the engine: whatever comes next needs its memory."""

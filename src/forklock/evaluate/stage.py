@@ -41,7 +41,8 @@ def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir)
         for sample in samples_in(stage_dir.path)
     )
     total = len(problems) * recipe.evaluate.num_samples_per_problem
-    grade_into(stage_dir, answers, Grading(point.benchmark, problems, sandbox, total))
+    scores = session.scores(point.benchmark)
+    grade_into(stage_dir, answers, Grading(point.benchmark, problems, sandbox, total, scores))
     if not stage_dir.is_done(SUMMARY_FILE):
         summary = {
             "model": point.model,
