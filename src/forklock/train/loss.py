@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+from forklock.config import LossKernel
+from forklock.train.fused_loss import Sums, Wanted, fused_sums
+
 LOGITS_AT_ONCE = 1 << 25
 """Entries of the one buffer of logits: 128 MiB in float32, 220 positions of a vocabulary of 151,936."""
 
@@ -50,65 +53,52 @@ class SparseTargets:
 
 
 def cross_entropy(
-    hidden_TH: torch.Tensor, head_VH: torch.Tensor, targets: SparseTargets, scale: float = 1.0
+    hidden_TH: torch.Tensor,
+    head_VH: torch.Tensor,
+    targets: SparseTargets,
+    scale: float = 1.0,
+    kernel: LossKernel = "chunked",
 ) -> torch.Tensor:
     """`scale` times the sum over positions of CE(target, softmax(head @ hidden)); a scalar in float32 or wider.
 
     Give 1 / (completion tokens of the whole global batch) as scale: parts then add up to the batch's mean, however it
     is split. Under autocast logits are computed in its type; sums and normalisation are in float32 in any case.
-    Differentiable once.
+    Differentiable once. `liger` is for hard targets and CUDA.
     """
-    loss: torch.Tensor = _SparseCrossEntropy.apply(hidden_TH, head_VH, targets, scale)  # type: ignore[no-untyped-call]
+    loss: torch.Tensor = _SparseCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_TH, head_VH, targets, scale, kernel
+    )
     return loss
 
 
 class _SparseCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_TH: torch.Tensor, head_VH: torch.Tensor, targets: SparseTargets, scale: float
+        ctx: Any,
+        hidden_TH: torch.Tensor,
+        head_VH: torch.Tensor,
+        targets: SparseTargets,
+        scale: float,
+        kernel: LossKernel,
     ) -> torch.Tensor:
         device = hidden_TH.device.type
         matmul_type = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_TH.dtype
-        sum_type = torch.promote_types(hidden_TH.dtype, torch.float32)
-        wants_hidden, wants_head = ctx.needs_input_grad[:2]
+        wanted = Wanted(*ctx.needs_input_grad[:2])
         with torch.autocast(device, enabled=False):
-            head = head_VH.detach().to(matmul_type)
-            hidden = hidden_TH.detach().to(matmul_type)
-            loss = hidden.new_zeros((), dtype=sum_type)
-            grad_hidden = torch.empty_like(hidden) if wants_hidden else None
-            grad_head = torch.zeros_like(head, dtype=sum_type) if wants_head else None
-            num_at_once = max(1, LOGITS_AT_ONCE // head.shape[0])
-            for start in range(0, len(hidden), num_at_once):
-                chunk = hidden[start : start + num_at_once]
-                first, last = targets.starts[start], targets.starts[start + len(chunk)]
-                rows_E = targets.rows_E[first:last] - start
-                token_ids_E = targets.token_ids_E[first:last]
-                probabilities_E = targets.probabilities_E[first:last].to(sum_type)
-
-                scores_CV = (chunk @ head.T).to(sum_type)
-                scores_CV.sub_(scores_CV.amax(dim=-1, keepdim=True))
-                expected = (probabilities_E * scores_CV[rows_E, token_ids_E]).sum()
-                mass_C = scores_CV.exp_().sum(dim=-1, keepdim=True)
-                loss += mass_C.log().sum() - expected
-                if not (wants_hidden or wants_head):
-                    continue
-                grad_CV = scores_CV.div_(mass_C)  # softmax, then softmax - target: the gradient in the logits
-                grad_CV.index_put_((rows_E, token_ids_E), -probabilities_E, accumulate=True)
-                narrow_CV = grad_CV.to(matmul_type)
-                if grad_hidden is not None:
-                    torch.mm(narrow_CV, head, out=grad_hidden[start : start + len(chunk)])
-                if grad_head is not None and matmul_type == sum_type:
-                    grad_head.addmm_(narrow_CV.T, chunk)
-                elif grad_head is not None:
-                    grad_head += narrow_CV.T @ chunk
-            ctx.grad_hidden = None if grad_hidden is None else grad_hidden.to(hidden_TH.dtype)
-            ctx.grad_head = grad_head
-            ctx.head_type, ctx.scale = head_VH.dtype, scale
-            return loss * scale
+            hidden, head = hidden_TH.detach().to(matmul_type), head_VH.detach().to(matmul_type)
+            if kernel == "liger":
+                loss, grad_hidden, grad_head = fused_sums(hidden, head, targets.token_ids_E, wanted)
+            else:
+                loss, grad_hidden, grad_head = chunked_sums(hidden, head, targets, wanted)
+        sum_type = torch.promote_types(hidden_TH.dtype, torch.float32)
+        ctx.grad_hidden = None if grad_hidden is None else grad_hidden.to(hidden_TH.dtype)
+        ctx.grad_head = None if grad_head is None else grad_head.to(sum_type)
+        ctx.head_type, ctx.scale = head_VH.dtype, scale
+        return loss.to(sum_type) * scale
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_loss: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+    def backward(ctx: Any, grad_loss: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         factor = grad_loss * ctx.scale
         grad_hidden, grad_head = ctx.grad_hidden, ctx.grad_head
         del ctx.grad_hidden, ctx.grad_head  # they are changed in place: a second backward pass is refused
@@ -116,4 +106,37 @@ class _SparseCrossEntropy(torch.autograd.Function):
             grad_hidden = grad_hidden.mul_(factor)
         if grad_head is not None:
             grad_head = grad_head.mul_(factor).to(ctx.head_type)
-        return grad_hidden, grad_head, None, None
+        return grad_hidden, grad_head, None, None, None
+
+
+def chunked_sums(hidden: torch.Tensor, head: torch.Tensor, targets: SparseTargets, wanted: Wanted) -> Sums:
+    """Any target on any device; both tensors are in the type of the matrix products and part of no graph."""
+    sum_type = torch.promote_types(hidden.dtype, torch.float32)
+    loss = hidden.new_zeros((), dtype=sum_type)
+    grad_hidden = torch.empty_like(hidden) if wanted.hidden else None
+    grad_head = torch.zeros_like(head, dtype=sum_type) if wanted.head else None
+    num_at_once = max(1, LOGITS_AT_ONCE // head.shape[0])
+    for start in range(0, len(hidden), num_at_once):
+        chunk = hidden[start : start + num_at_once]
+        first, last = targets.starts[start], targets.starts[start + len(chunk)]
+        rows_E = targets.rows_E[first:last] - start
+        token_ids_E = targets.token_ids_E[first:last]
+        probabilities_E = targets.probabilities_E[first:last].to(sum_type)
+
+        scores_CV = (chunk @ head.T).to(sum_type)
+        scores_CV.sub_(scores_CV.amax(dim=-1, keepdim=True))
+        expected = (probabilities_E * scores_CV[rows_E, token_ids_E]).sum()
+        mass_C = scores_CV.exp_().sum(dim=-1, keepdim=True)
+        loss += mass_C.log().sum() - expected
+        if not any(wanted):
+            continue
+        grad_CV = scores_CV.div_(mass_C)  # softmax, then softmax - target: the gradient in the logits
+        grad_CV.index_put_((rows_E, token_ids_E), -probabilities_E, accumulate=True)
+        narrow_CV = grad_CV.to(hidden.dtype)
+        if grad_hidden is not None:
+            torch.mm(narrow_CV, head, out=grad_hidden[start : start + len(chunk)])
+        if grad_head is not None and hidden.dtype == sum_type:
+            grad_head.addmm_(narrow_CV.T, chunk)
+        elif grad_head is not None:
+            grad_head += narrow_CV.T @ chunk
+    return loss, grad_hidden, grad_head

@@ -9,7 +9,7 @@ from accelerate import init_empty_weights
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from forklock.config import LoraConfig, Recipe
+from forklock.config import LoraConfig, LossKernel, Recipe
 from forklock.packages import packages_of
 from forklock.train.batches import ModelInput
 from forklock.train.errors import TrainingError
@@ -25,9 +25,10 @@ class Objective(nn.Module):
     The decoder is called with `use_cache=False`: with a cache, packed samples would attend across each other.
     """
 
-    def __init__(self, model: nn.Module, causal: PreTrainedModel) -> None:
+    def __init__(self, model: nn.Module, causal: PreTrainedModel, loss_kernel: LossKernel = "chunked") -> None:
         super().__init__()
         self.model = model
+        self.loss_kernel = loss_kernel
         self._causal = (causal,)  # in a tuple: the same module, not to be registered twice
 
     @property
@@ -48,7 +49,7 @@ class Objective(nn.Module):
         return head_VH
 
     def forward(self, one: ModelInput, scale: float) -> torch.Tensor:
-        return cross_entropy(self.hidden_states(one), self.head(), one.targets, scale)
+        return cross_entropy(self.hidden_states(one), self.head(), one.targets, scale, self.loss_kernel)
 
     def stop_mass(self, one: ModelInput, ends_B: torch.Tensor, stop_token_ids_S: torch.Tensor) -> torch.Tensor:
         """The probability of any stop token at the chosen ones of the predicting positions."""
@@ -101,7 +102,7 @@ def _made_ready(causal: Any, recipe: Recipe, saved_type: torch.dtype) -> Objecti
     if train.gradient_checkpointing:
         causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model = causal if train.lora is None else _with_adapters(causal, train.lora, recipe.seed)
-    return Objective(model, causal)
+    return Objective(model, causal, train.loss_kernel)
 
 
 def _with_adapters(causal: Any, lora: LoraConfig, seed: int) -> Any:

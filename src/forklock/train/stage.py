@@ -77,7 +77,7 @@ def _publish_all(ready: Path, publish: Callable[[Path], None]) -> None:
 def stage_config(recipe: Recipe, *, is_model_made_by_run: bool = False) -> dict[str, object]:
     """What decides the weights: not how a step is cut into forward passes, nor over how many devices, nor how the
     model is decoded afterwards (its generation config holds what the recipe had then; `export model` renews it)."""
-    how = {"tokens_per_device", "num_processes", "gradient_checkpointing", "sharding", "trackers"}
+    how = {"tokens_per_device", "num_processes", "gradient_checkpointing", "sharding", "trackers", "loss_kernel"}
     return {
         "model": identity(recipe.model, is_made_by_run=is_model_made_by_run),
         "train": recipe.train.model_dump(mode="json", exclude=how),

@@ -34,6 +34,7 @@ from forklock.train.data import Counts, load_data
 from forklock.train.devices import open_accelerator, place
 from forklock.train.endings import save_endings
 from forklock.train.errors import TrainingError
+from forklock.train.fused_loss import require_liger
 from forklock.train.launch import Plan, errors_said_once, following, tell
 from forklock.train.loop import Job, Outcome, train
 from forklock.train.model_folder import gather_weights, keeps_adapter, write_card, write_model
@@ -49,6 +50,8 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
     """Train as one process, or as one of several that were started together; `on_ready` is the main one's."""
     recipe = plan.recipe
     accelerator = open_accelerator(recipe.train, plan.scratch.parent.parent)
+    if recipe.train.loss_kernel == "liger":
+        require_liger(accelerator.device)
     stops = stop_token_ids(recipe.model)  # where a model that is not there is found out
     config = AutoConfig.from_pretrained(recipe.model.path, revision=recipe.model.revision or "main")
     data = load_data(recipe, samples_in(plan.samples), config.get_text_config().vocab_size)
