@@ -23,8 +23,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from forklock.config import Recipe, TrainConfig
 from forklock.train.errors import TrainingError
 from forklock.train.objective import Objective, empty_objective, load_objective
-
-TRACKERS_FOLDER = "trackers"
+from forklock.train.trackers import TRACKERS_FOLDER, installed_trackers
 
 
 def join_processes() -> None:
@@ -43,7 +42,7 @@ def open_accelerator(settings: TrainConfig, run_dir: Path) -> Accelerator:
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if settings.dtype == "bfloat16" else "no",
-        log_with=_trackers(settings) or None,
+        log_with=installed_trackers(settings) or None,
         project_config=ProjectConfiguration(str(run_dir), logging_dir=str(run_dir / TRACKERS_FOLDER)),
     )
 
@@ -119,14 +118,3 @@ def _send_shares(objective: Objective, source: Objective | None, device: torch.d
     assert not unexpected
     assert not set(missing) & set(shares)
     objective.to(device)  # buffers, which every process computed for itself
-
-
-def _trackers(settings: TrainConfig) -> list[str]:
-    from accelerate.tracking import get_available_trackers
-
-    missing = set(settings.trackers) - {str(tracker.value) for tracker in get_available_trackers()}
-    if missing:
-        raise TrainingError(
-            f"train.trackers: {', '.join(sorted(missing))} cannot be imported: pip install {' '.join(sorted(missing))}"
-        )
-    return list(settings.trackers)

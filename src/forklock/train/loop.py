@@ -36,6 +36,7 @@ from forklock.train.objective import Objective
 from forklock.train.stage import MODEL
 from forklock.train.state import CurvePoint, load_state, num_state_bytes, save_state
 from forklock.train.stop_health import StopHealth
+from forklock.train.trackers import tracking
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     num_resumed = len(curve)
     rates = _learning_rates(settings, schedule.num_steps)
     stepper = _Stepper(job, accelerator, wrap(objective, accelerator), optimizer)
-    _start_trackers(job.recipe, accelerator)
-    with _progress(accelerator, schedule.num_steps, num_resumed) as advance:
+    bar = _progress(accelerator, schedule.num_steps, num_resumed)
+    with tracking(job.recipe, accelerator), bar as advance:
         for step in range(num_resumed, schedule.num_steps):
             point = stepper.take(step, schedule.samples_of(step), rates[step])
             curve.append(point)
@@ -96,18 +97,8 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     if not job.has(MODEL):
         _require_space(job.scratch, job.model_bytes, MODEL)
         job.write(MODEL, schedule.num_steps, schedule.num_steps, objective)
-    for tracker in accelerator.trackers:  # not end_training(), which ends the process group as well
-        tracker.finish()
     health = StopHealth(measured_on, len(watched), base, trained)
     return Outcome(curve, health, num_resumed)
-
-
-def _start_trackers(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Of the settings they are given what all of them can show."""
-    if recipe.train.trackers:
-        settings = recipe.train.model_dump(mode="json").items()
-        plain = {name: value for name, value in settings if isinstance(value, bool | int | float | str)}
-        accelerator.init_trackers(recipe.name, config=plain)
 
 
 def _progress(
