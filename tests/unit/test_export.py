@@ -138,6 +138,68 @@ def test_megatron_bridge_reads_pairs_of_text(
         assert (ids[1] == samples[number].token_ids) == (number != 5)
 
 
+def installed(module: str) -> Any:
+    """A trainer's own reader; these were run with axolotl 0.19.0, llamafactory 0.9.5 and megatron-bridge 0.6.2."""
+    return pytest.importorskip(module, reason=f"{module} cannot be imported here", exc_type=ImportError)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_axolotl_takes_its_export_for_tokenized(run: tuple[Path, list[Sample]], tmp_path: Path) -> None:
+    """With an empty `type:` the three columns are what it knows tokenized rows by; it passes them on untouched."""
+    shared, wrappers = installed("axolotl.utils.data.shared"), installed("axolotl.utils.data.wrappers")
+    settings = installed("axolotl.utils.dict").DictDefault
+    run_dir, samples = run
+    export_samples(run_dir, "axolotl", tmp_path / "rows.jsonl")
+    config = settings({"path": str(tmp_path / "rows.jsonl"), "ds_type": "json", "type": None})
+    loaded = shared.load_dataset_with_config(config, False)
+    taken, _ = wrappers.get_dataset_wrapper(config, None, settings({}), None, loaded)
+    assert taken is loaded
+    assert [tuple(row["input_ids"]) for row in taken] == [
+        samples[number].prompt_token_ids + samples[number].token_ids for number in (0, 1, 2, 5)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_llama_factory_loads_and_collates_its_export(
+    run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")  # of packages that reading does not need
+    data = installed("llamafactory.data")
+    run_dir, samples = run
+    export_samples(run_dir, "llama-factory", tmp_path / "rows")
+    arguments = installed("llamafactory.hparams.data_args").DataArguments(tokenized_path=str(tmp_path / "rows"))
+    rows = list(data.get_dataset(None, None, arguments, None, "sft", None)["train_dataset"])
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    collator = data.SFTDataCollatorWith4DAttentionMask(tokenizer=tokenizer, template=data.TEMPLATES["empty"])
+    batch = collator(rows)
+    for ids, labels, number in zip(batch["input_ids"].tolist(), batch["labels"].tolist(), (0, 1, 2, 5), strict=True):
+        prompt, completion = samples[number].prompt_token_ids, samples[number].token_ids
+        length = len(prompt) + len(completion)
+        assert tuple(ids[:length]) == prompt + completion
+        assert labels[:length] == [-100] * len(prompt) + list(completion)
+        assert set(labels[length:]) <= {-100}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_megatron_bridge_tokenizes_its_export_to_what_was_drawn(
+    run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """At the settings that the documentation names; its defaults strip spaces and end every sample."""
+    processing = installed("megatron.bridge.data.sft_processing")
+    run_dir, samples = run
+    rows, _ = exported(run_dir, "megatron-bridge", tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    config = processing.PromptCompletionSFTPreprocessingConfig(
+        prompt_column="input", completion_column="output", strip_whitespace=False, add_eos=False
+    )
+    for row, number in zip(rows, (0, 1, 2, 5), strict=True):
+        taken = processing.tokenize_prompt_completion_example(row, tokenizer, config)
+        prompt, completion = samples[number].prompt_token_ids, samples[number].token_ids
+        assert tuple(taken.prompt_ids.tolist()) == prompt
+        assert (tuple(taken.completion_ids.tolist()) == completion) == (number != 5)
+        assert taken.loss_mask.tolist() == [0] * len(prompt) + [1] * len(taken.completion_ids)
+
+
 def test_trl_trains_on_its_export(run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path) -> None:
     """A step of TRL's trainer over the file; its loss is the mean over the completion tokens."""
     trl = pytest.importorskip("trl")
