@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import multiprocessing
 import shutil
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from train_cases import STOP, make_recipe, make_sample, run_training
 from training_child import SAMPLES, train
@@ -23,6 +25,7 @@ from forklock.decoding import Decoding
 from forklock.sampling.draw import FROZEN_MODEL_FILE, tokenizer_digest
 from forklock.train import TrainingError, loop, objective, worker
 from forklock.train.model_folder import generation_config
+from forklock.train.report import render
 
 TinyModel = Callable[[str], Path]
 
@@ -182,17 +185,23 @@ def test_a_model_that_unlearns_to_stop_is_warned_about(tiny_model: TinyModel, tm
     assert health["warning"] is None
     assert health["endings"]["trained"] > 0.8
     assert health["endings"]["warning"] is None
+    assert json.loads((learned / "summary.json").read_text())["warnings"] == []
 
     endless = [
         make_sample(number + 100, token_ids=(5, 6, 7) * 4, finish_reason="length", target=None) for number in range(40)
     ]
     recipe = make_recipe(learned / "model", steps=40)
     forgotten = run_training(recipe, tmp_path / "forgotten", [*endless, *stopping[:1]])
-    health = json.loads((forgotten / "summary.json").read_text())["stop_health"]
+    summary = json.loads((forgotten / "summary.json").read_text())
+    health = summary["stop_health"]
     assert health["trained"] < 0.9 * health["base"]
     assert f"fell from {health['base']:.3f} to {health['trained']:.3f}" in health["warning"]
     events = (tmp_path / "forgotten" / "events.jsonl").read_text()
     assert health["warning"] in events
+    assert summary["warnings"] == [health["warning"]]  # one prompt alone says nothing of endings
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(render(summary))
+    assert all(warning in console.export_text() for warning in summary["warnings"])
 
 
 def test_a_loss_that_is_no_number_stops_before_it_is_learned(
@@ -211,13 +220,18 @@ def test_a_loss_that_is_no_number_stops_before_it_is_learned(
         patched.setattr(objective.Objective, "forward", forward)
         with pytest.raises(TrainingError, match=rf"loss is not a finite number.*{poisoned} \(0\)"):
             run_training(recipe, tmp_path, SAMPLES)
-    kept = {path.name for path in (tmp_path / "train").glob("checkpoint-*")}
+    kept = {path.name: weights(path) for path in (tmp_path / "train").glob("checkpoint-*")}
+    assert kept
     assert not (tmp_path / "train" / "model").exists()
     assert not (tmp_path / "train" / "manifest.json").exists()
     folder = run_training(recipe, tmp_path, SAMPLES)
-    assert kept < {path.name for path in folder.iterdir()}
-    for name in kept:
-        assert all(torch.isfinite(weight).all() for weight in weights(folder / name).values())
+    for name, before in kept.items():  # what was there stayed, and the next call went on from it
+        assert all(torch.isfinite(weight).all() for weight in before.values())
+        after = weights(folder / name)
+        assert all(torch.equal(after[key], weight) for key, weight in before.items())
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    trained = next(event["details"] for event in events if event["event"] == "trained")
+    assert trained["num_resumed_steps"] == len(kept)
 
 
 def test_a_disk_without_room_for_a_checkpoint_is_noticed_before_it_is_written(

@@ -35,6 +35,6 @@ def render(summary: dict[str, Any]) -> Table:
             f"{endings['base']:.0%} to {endings['trained']:.0%} within {endings['max_new_tokens']} tokens, of "
             f"{endings['num_prompts']} prompts",
         )
-    for warning in filter(None, (health["warning"], endings["warning"])):
+    for warning in summary["warnings"]:
         table.add_row("[bold yellow]warning[/]", escape(warning))
     return table

@@ -49,7 +49,7 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
     endings = measure_endings(recipe, stage_dir.path / MODEL, load_endings(scratch))
     stage_dir.write_text(CURVE_FILE, _curve_csv(outcome))
     summary = _summary(recipe, counts, outcome, endings)
-    for warning in filter(None, (outcome.stop_health.warning, endings.warning)):
+    for warning in summary["warnings"]:
         stage_dir.note("warning", text=warning)
     stage_dir.write_text(SUMMARY_FILE, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     taken = outcome.curve[outcome.num_resumed_steps :]
@@ -109,6 +109,7 @@ def _summary(recipe: Recipe, counts: Counts, outcome: Outcome, endings: EndingSh
         "last_loss": _mean_loss(curve[-tenth:]),
         "num_loss_averaged_steps": tenth,
         "stop_health": {**outcome.stop_health.as_json(), "endings": endings.as_json()},
+        "warnings": [text for text in (outcome.stop_health.warning, endings.warning) if text is not None],
         "model": MODEL,
     }
 
