@@ -9,12 +9,13 @@ The loss: the peak resident memory that one forward and backward pass adds, at v
 of width 64, each side in a process of its own.
 Where TRL is not importable, its sides are null.
 
-2026-11-21, TRL 1.16.0, torch 2.13.0, two CPU cores busy with other work (load 4 to 30), so that rates scatter by half
-and ratios, medians over turns, are what counts. Tokens/s: bucketed 1,103 (the
-bare loop 1.59 times its time: it pads more), TRL unpacked 288 (ratio 3.1, target 3: met), TRL's best 363 in rows of
-2,048 (ratio 1.6, target 1.5: met), packed 621 (0.97 of TRL's best: on a CPU attention over a row costs its square, so
-packing does not pay), bfloat16 1,310 against 438 (2.4). Resident memory 669 MiB against 1,567: 0.43 of it, and the
-target of 0.4 is missed; 390 MiB are imports. The loss's peak 304 MiB hard and 311 soft against 14,251 in full.
+2026-11-21, TRL 1.16.0, torch 2.13.0, one thread of two CPU cores busy with other work (load 4 to 15), so that rates
+scatter by half and ratios, medians over turns, are what counts. Tokens/s: bucketed 860 (the time of the bare loop),
+TRL unpacked 410 (ratio 2.0, target 3: missed; met, at 3.1, by an earlier run that day, with larger passes and at
+other load), TRL's best 527 in rows of 2,048 (ratio 1.6, target 1.5: met), packed 472 (0.88 of TRL's best: on a CPU
+attention over a row costs its square, so packing does not pay), bfloat16 987 against 450 (2.3). Resident memory 585 MiB
+against 1,568: 0.37 of it, target 0.4: met; 390 MiB are imports. The loss's peak 302 MiB hard and 310 soft against
+14,249 in full.
 """
 
 from __future__ import annotations
