@@ -18,6 +18,7 @@ from forklock.decoding import Decoding
 from forklock.toy import ToyConfig, ToyResult, compute, draw
 
 NAMES = (
+    "figure_04_conflict",
     "figure_05_forks_and_locks",
     "figure_12_state_machine",
     "figure_13_reshaping",

@@ -54,7 +54,7 @@ def _reshaping_panel(axes: Axes, result: ToyResult, archetype: Archetype) -> Non
     axes.bar(rank + BAR_WIDTH / 2, student[:NUM_SHOWN], BAR_WIDTH, label="student, after SSD", **style.STUDENT_BAR)
     support = result.student.support[archetype]
     kept = rank <= support
-    heated_teacher, heated_student = _heated(teacher, hot), _heated(student, hot)
+    heated_teacher, heated_student = heated(teacher, hot), heated(student, hot)
     axes.plot(
         rank,
         heated_teacher[:NUM_SHOWN],
@@ -202,6 +202,7 @@ def _right_rank(result: ToyResult, archetype: Archetype) -> int:
     return int(np.flatnonzero(_order(result, archetype) == 0)[0]) + 1
 
 
-def _heated(probabilities: Floats, temperature: float) -> Floats:
-    heated: Floats = target(logits_from(probabilities), Decoding(temperature))
-    return heated
+def heated(probabilities: Floats, temperature: float) -> Floats:
+    """At another temperature, without truncation."""
+    found: Floats = target(logits_from(probabilities), Decoding(temperature))
+    return found
