@@ -15,8 +15,9 @@ from forklock.config import AnalyzeConfig, Recipe
 from forklock.run_dir import Stage, StageDir, open_run, run_stages
 from forklock.sampling import Sample, write_shard
 from forklock.seeds import derive_seed
-from forklock.train.data import HELD_OUT_ONE_IN, sequence_of
 from forklock.train.data import Sequence as Solution
+from forklock.train.data import sequence_of
+from forklock.train.schedule import HELD_OUT_ONE_IN
 
 CODE = (
     'Sorted.\n```python\nimport math\n\ndef solve(xs):\n    total = sum(xs)\n    return f"{total!r}", xs.copy()\n```\n'

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from forklock import __version__
-from forklock.commands import exports, folders, grading, machine, microworld, pipeline, recipes
+from forklock.commands import exports, folders, foresight, grading, machine, microworld, pipeline, recipes
 from forklock.commands.options import console, escape
 from forklock.errors import ForklockError
 from forklock.train import launch
@@ -31,6 +31,7 @@ app = typer.Typer(
 for command in (
     machine.doctor,
     machine.toy,
+    foresight.plan,
     pipeline.run,
     pipeline.synthesize,
     pipeline.train,

@@ -349,6 +349,55 @@ class ClusterConfig(Section):
     """Run folder that all nodes reach: a shared path or an fsspec URL."""
 
 
+class ShapeConfig(Section):
+    """A model's dimensions, by the names that its config.json has for them."""
+
+    model_type: Literal["llama", "mistral", "qwen2", "qwen3", "qwen3_moe"]
+    vocab_size: PositiveInt
+    hidden_size: PositiveInt
+    num_hidden_layers: PositiveInt
+    num_attention_heads: PositiveInt
+    num_key_value_heads: PositiveInt
+    head_dim: PositiveInt
+    intermediate_size: PositiveInt
+    """Of a dense layer."""
+    tie_word_embeddings: bool = False
+    num_experts: NonNegativeInt = 0
+    num_experts_per_tok: NonNegativeInt = 0
+    moe_intermediate_size: NonNegativeInt = 0
+    """Of one expert."""
+
+
+class PlanConfig(Section):
+    """What `forklock plan` reckons with where it is not measured (docs/planning.md). Nothing else reads it."""
+
+    shape: ShapeConfig | None = None
+    """Dimensions of a model whose config.json is not here."""
+    num_prompts: PositiveInt | None = None
+    """Prompts, where they can't be counted here."""
+    solution_tokens: PositiveFloat | None = None
+    """Mean tokens of a completion; absent: the length limit, an upper bound."""
+    prompt_tokens: PositiveFloat | None = None
+    """Mean tokens of a prompt, template included."""
+    sampling_tokens_per_s: PositiveFloat | None = None
+    """Tokens that one device draws in a second, its batches full."""
+    training_tokens_per_s: PositiveFloat | None = None
+    """Completion tokens that one device trains on in a second."""
+    graded_per_s: PositiveFloat | None = None
+    """Answers that one grading worker gets through in a second."""
+    num_nodes: PositiveInt = 1
+    devices_per_node: PositiveInt | None = None
+    """GPUs; absent: as many as the recipe's training or engine uses."""
+    grading_workers_per_node: PositiveInt | None = None
+    """Absent: `evaluate.num_grading_workers`, else this machine's cores."""
+    device_memory_gib: PositiveFloat | None = None
+    """Absent: that of this machine's GPUs, or its memory where it has none."""
+    network_gib_per_s: PositiveFloat | None = None
+    """Into each node, from the others and from shared storage."""
+    storage_gib_per_s: PositiveFloat | None = None
+    """Of shared storage, for all nodes together."""
+
+
 StudentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
@@ -376,6 +425,7 @@ class Recipe(Section):
     analyze: AnalyzeConfig = AnalyzeConfig()
     report: ReportConfig = ReportConfig()
     cluster: ClusterConfig = ClusterConfig()
+    plan: PlanConfig = PlanConfig()
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:

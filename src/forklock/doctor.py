@@ -49,14 +49,14 @@ def _machine(folder: Path) -> Iterator[Finding]:
     system = platform.platform(terse=True)
     yield Finding("machine", "system", sys.platform == "linux", system, "forklock runs on Linux")
     yield Finding("machine", "CPU", True, f"{len(os.sched_getaffinity(0))} cores")
-    limit, available = _memory_bytes()
+    limit, available = memory_bytes()
     yield Finding("machine", "memory", True, f"{limit / GIB:.1f} GiB, {available / GIB:.1f} available")
     disk = shutil.disk_usage(folder)
     is_enough = disk.free > 10 * GIB
     yield Finding("machine", "disk", is_enough, f"{disk.free / GIB:.1f} GiB free in {folder}", "free some space")
 
 
-def _memory_bytes() -> tuple[int, int]:
+def memory_bytes() -> tuple[int, int]:
     """In all and available, of the machine or, where that is less, of the container. Its file cache gives way."""
     memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in _read("/proc/meminfo").splitlines()}
     limit, available = memory["MemTotal"], memory["MemAvailable"]
@@ -77,21 +77,31 @@ def _read(path: str) -> str:
         return ""
 
 
-def _gpus() -> Iterator[Finding]:
-    none_found = Finding("machine", "GPU", False, "none found", "not needed for the toy and for small models")
+def gpu_memory_bytes() -> list[int]:
+    """Of each of NVIDIA's GPUs; empty where there are none."""
+    lines, _ = _ask_gpus("memory.total", "nounits")
+    return [int(line) << 20 for line in lines if line.strip().isdecimal()]
+
+
+def _ask_gpus(query: str, *formats: str) -> tuple[list[str], str]:
+    """nvidia-smi's lines, and what went wrong where there are none for a reason."""
     command = shutil.which("nvidia-smi")
     if command is None:
-        yield none_found
-        return
-    query = [command, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+        return [], ""
+    asked = [command, f"--query-gpu={query}", f"--format={','.join(['csv', 'noheader', *formats])}"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield Finding("machine", "GPU", False, f"nvidia-smi: {error}", "look after the driver")
-        return
-    lines = answer.stdout.splitlines() if answer.returncode == 0 else []
-    if not lines:
-        yield none_found
+        return [], f"nvidia-smi: {error}"
+    return (answer.stdout.splitlines() if answer.returncode == 0 else []), ""
+
+
+def _gpus() -> Iterator[Finding]:
+    lines, fault = _ask_gpus("name,memory.total,driver_version")
+    if fault:
+        yield Finding("machine", "GPU", False, fault, "look after the driver")
+    elif not lines:
+        yield Finding("machine", "GPU", False, "none found", "not needed for the toy and for small models")
     for line in lines:
         yield Finding("machine", "GPU", True, line)
 

@@ -119,6 +119,22 @@ def recipe_of(run_dir: Path) -> Recipe:
     return recipes.load([str(recipe_path.absolute())])
 
 
+def as_pinned(recipe: Recipe, run_dir: Path) -> Recipe:
+    """With the commits that the folder's recipe holds, where it names the same models and datasets; the hub is not
+    asked. Without such a folder the recipe as it is."""
+    if not (run_dir / RECIPE_FILE).is_file():
+        return recipe
+    kept, changes = recipe_of(run_dir), dict[str, object]()
+    if recipe.model.revision is None and recipe.model.path == kept.model.path:
+        changes["model"] = recipe.model.model_copy(update={"revision": kept.model.revision})
+    if recipe.prompts.revision is None and recipe.prompts.path == kept.prompts.path:
+        changes["prompts"] = recipe.prompts.model_copy(update={"revision": kept.prompts.revision})
+    if not recipe.evaluate.data_revisions:
+        revisions = {"data_revisions": kept.evaluate.data_revisions}
+        changes["evaluate"] = recipe.evaluate.model_copy(update=revisions)
+    return recipe.model_copy(update=changes)
+
+
 def plan_of(recipe: Recipe) -> Plan:
     """All that a recipe asks for."""
     return plan_stages(recipe, students_of(recipe))

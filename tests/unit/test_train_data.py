@@ -10,7 +10,8 @@ from train_cases import STOP, VOCABULARY, make_recipe, make_sample
 from forklock.config import Recipe
 from forklock.train import TrainingError
 from forklock.train.batches import collate
-from forklock.train.data import HELD_OUT_ONE_IN, load_data
+from forklock.train.data import load_data
+from forklock.train.schedule import HELD_OUT_ONE_IN
 
 SAMPLES = [make_sample(number) for number in range(24)]
 

@@ -14,7 +14,8 @@ from forklock.sampling import Sample, samples_in
 from forklock.sampling.sample import read_shard
 from forklock.sampling.shards import shards_in
 from forklock.seeds import derive_seed
-from forklock.train.data import HELD_OUT_ONE_IN, MIN_HELD_OUT, Sequence, load_data, sequence_of
+from forklock.train.data import Sequence, load_data, sequence_of
+from forklock.train.schedule import HELD_OUT_ONE_IN, MIN_HELD_OUT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

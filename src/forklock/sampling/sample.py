@@ -59,6 +59,13 @@ def read_keys(path: Path) -> list[tuple[str, int]]:
     return list(zip(table["prompt_id"].to_pylist(), table["sample_index"].to_pylist(), strict=True))
 
 
+def read_lengths(path: Path) -> list[tuple[int, int]]:
+    """Tokens of each sample's prompt and completion, without reading the rest."""
+    table = SAMPLES.open(path).read(columns=["prompt_token_ids", "token_ids"])
+    prompts, completions = ([len(ids) for ids in table[name].to_numpy()] for name in ("prompt_token_ids", "token_ids"))
+    return list(zip(prompts, completions, strict=True))
+
+
 def _fields() -> list[pyarrow.Field]:
     import pyarrow as pa
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from forklock.config import TrainConfig
 from forklock.seeds import derive_seed
 from forklock.train.data import Sequence
 from forklock.train.loss import SparseTargets
+from forklock.train.schedule import num_draws
 
 
 def positions_a_pass_costs() -> int:
@@ -35,11 +35,7 @@ class Schedule:
 
     def __init__(self, train: TrainConfig, num_samples: int, seed: int) -> None:
         self._batch_size, self._num_samples, self._seed = train.global_batch_size, num_samples, seed
-        if train.steps is not None:
-            self._num_draws = train.steps * train.global_batch_size
-        else:
-            assert train.epochs is not None
-            self._num_draws = math.ceil(Fraction(str(train.epochs)) * num_samples)
+        self._num_draws = num_draws(train, num_samples)
         self.num_steps = math.ceil(self._num_draws / train.global_batch_size)
 
     def samples_of(self, step: int) -> list[int]:

@@ -18,14 +18,9 @@ from numpy.typing import NDArray
 from forklock.config import Recipe
 from forklock.engines import RecordedTarget
 from forklock.sampling import Sample
-from forklock.seeds import derive_seed
 from forklock.train.endings import MAX_PROMPTS, Ending
 from forklock.train.errors import TrainingError
-
-HELD_OUT_ONE_IN = 50
-"""Of so many prompts one is held out: its finished samples measure stop health and are not trained on."""
-MIN_HELD_OUT = 16
-"""With fewer finished samples held out, none are, and stop health is measured on samples that were trained on."""
+from forklock.train.schedule import MIN_HELD_OUT, is_held_out
 
 
 @dataclass(frozen=True)
@@ -103,12 +98,12 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
     _check(recipe, counts, lengths)
 
     kept.sort(key=lambda sequence: sequence.key)
-    held_out = [one for one in kept if one.is_finished and _is_held_out(one.key[0])]
-    rest = [one for one in kept if not _is_held_out(one.key[0])]
+    held_out = [one for one in kept if one.is_finished and is_held_out(one.key[0])]
+    rest = [one for one in kept if not is_held_out(one.key[0])]
     if len(held_out) >= MIN_HELD_OUT and rest:
         counts.num_held_out_unfinished = len(kept) - len(rest) - len(held_out)
         kept = rest
-        endings = [ending for ending in endings if _is_held_out(ending.prompt_id)]
+        endings = [ending for ending in endings if is_held_out(ending.prompt_id)]
     else:
         held_out = []
     endings.sort(key=lambda ending: ending.prompt_id)
@@ -117,11 +112,6 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
     counts.num_without_stop_token = sum(not sequence.is_finished for sequence in kept)
     counts.num_completion_tokens = sum(sequence.num_completion_tokens for sequence in kept)
     return TrainingData(kept, held_out, counts, endings[:MAX_PROMPTS])
-
-
-def _is_held_out(prompt_id: str) -> bool:
-    """By prompt, so that no other sample of a held-out prompt is trained on."""
-    return derive_seed("held out", prompt_id) % HELD_OUT_ONE_IN == 0
 
 
 def _ending(sample: Sample) -> Ending:
