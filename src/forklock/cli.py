@@ -32,6 +32,7 @@ for command in (
     machine.doctor,
     machine.toy,
     foresight.plan,
+    foresight.preview,
     pipeline.run,
     pipeline.synthesize,
     pipeline.train,

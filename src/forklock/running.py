@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from forklock import hub_commits, recipes
 from forklock.config import Recipe
-from forklock.evaluate import Session
+from forklock.evaluate import PointPlan, Session
 from forklock.evaluate.points import FAMILY
 from forklock.model_path import check_model_path, local_folder
 from forklock.run_dir import (
@@ -27,7 +27,7 @@ from forklock.run_dir import (
 )
 from forklock.run_dir import read_status as read_run_status
 from forklock.run_dir.manifest import MANIFEST_NAME
-from forklock.stages import Plan, plan_stages
+from forklock.stages import Plan, plan_points, plan_stages
 from forklock.students import BASE, OWN, students_of
 from forklock.train import TrainingError
 from forklock.train.launch import is_launched
@@ -69,6 +69,18 @@ def run_evaluation(
 def run_all(recipe: Recipe, run_dir: Path, *, allow_unsafe: bool = False) -> None:
     """Bring every stage of the recipe to completion."""
     _run_with_points(recipe, run_dir, lambda plan: list(plan.stages), allow_unsafe=allow_unsafe)
+
+
+def run_points(recipe: Recipe, run_dir: Path, points: Sequence[PointPlan], *, allow_unsafe: bool = False) -> None:
+    """Bring points of the frozen model to completion, whatever else the recipe asks for; nothing is trained."""
+    with (
+        _opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
+        Session(pinned, allow_unsafe=allow_unsafe) as session,
+    ):
+        stages = list(plan_points(pinned, points, session).stages.values())
+        if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
+            session.check(pinned.evaluate.benchmarks)
+        run_stages(run, stages)
 
 
 def _run_with_points(recipe: Recipe, run_dir: Path, wanted: Callable[[Plan], list[str]], *, allow_unsafe: bool) -> None:

@@ -76,6 +76,13 @@ def plan_stages(recipe: Recipe, students: Iterable[Student], session: Session | 
     return plan
 
 
+def plan_points(recipe: Recipe, points: Iterable[PointPlan], session: Session | None = None) -> Plan:
+    """Points of the frozen model alone, played students among them: none reads what the run makes."""
+    plan, shared = Plan(), session or Session(recipe)
+    plan.points[BASE] = {point: plan.add("point", _point(recipe, point, shared, {})) for point in points}
+    return plan
+
+
 def _add_rounds(plan: Plan, student: Student) -> None:
     """Each round's frozen model is the student of the one before."""
     model: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, console, print_json
+from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
 
 
 def plan(
@@ -31,3 +31,31 @@ def plan(
     from forklock.planning.report import render
 
     console().print(render(found))
+
+
+def preview(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play students with the frozen model instead of training them: predicted pass@k over the recipe's settings."""
+    from forklock import recipes, running
+    from forklock.preview import cells, figure, prediction
+
+    composed = recipes.load(recipe, overrides or [])
+    cells.check_engine(composed)
+    folder = run_dir or Path("runs") / composed.name
+    points = [*cells.base_points(composed), *cells.played_points(composed)]
+    running.run_points(composed, folder, points, allow_unsafe=unsafe)
+    report = prediction.gather(composed, folder)
+    paths = figure.draw(report, folder / figure.FOLDER)
+    if as_json:
+        print_json({"run_dir": str(folder), **report, "figures": [str(path) for path in paths]})
+        return
+    from forklock.preview.report import render
+
+    console().print(render(report))
+    if paths:
+        console().print(f"Figures (PNG, SVG, CSV): {folder / figure.FOLDER}", soft_wrap=True, highlight=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,24 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class PlayingEngine(Engine, Protocol):
+    """An engine that can decode another law than its model's."""
+
+    def playing(self, training: Decoding) -> Engine:
+        """The same model as if it were its own student, fitted ideally to samples drawn at `training` (Eq. 23)."""
+        ...
+
+
+def playing(engine: Engine, training: Decoding) -> Engine:
+    if not isinstance(engine, PlayingEngine):
+        raise EngineError(
+            f"{engine.version} can't play a student: it decodes its model's own distribution and no other; "
+            'use engine.kind = "transformers"'
+        )
+    return engine.playing(training)
 
 
 def open_engine(config: EngineConfig, model: ModelConfig, *, max_sequence_tokens: int) -> Engine:

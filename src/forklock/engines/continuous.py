@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from forklock import decoding as decode
+from forklock.composed import Law, sample
 from forklock.decoding import Decoding, RankedTarget
 from forklock.engines import STRICT_GROUP, Completion, FinishReason, RecordedTarget, Request
 from forklock.engines.slots import Slots
@@ -84,13 +85,11 @@ class BatchLimits:
 class ContinuousBatch:
     """The sequences at work, one a row of the slots, and those that wait."""
 
-    def __init__(
-        self, model: PreTrainedModel, limits: BatchLimits, stop_token_ids: frozenset[int], decoding: Decoding
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, limits: BatchLimits, stop_token_ids: frozenset[int], law: Law) -> None:
         self._model = model
         self._limits = limits
         self._stop_token_ids = stop_token_ids
-        self._decoding = decoding
+        self._law = law
         num_layers = model.config.get_text_config().num_hidden_layers
         max_rows = STRICT_GROUP if limits.strict else limits.max_rows
         self._slots = Slots(num_layers, limits.tokens, max_rows)
@@ -183,11 +182,12 @@ class ContinuousBatch:
         positions = torch.tensor([len(sequence.drawn) for sequence in self._active])
         targets = None
         if record_target:
-            ranked = decode.ranked_target(logits_BV, self._decoding)
+            assert isinstance(self._law, Decoding), "only the model's own q_s is ever recorded"
+            ranked = decode.ranked_target(logits_BV, self._law)
             targets = StepTargets(ranked, _kept_mass(logits_BV, ranked))
             drawn = decode.draw(ranked, seeds, positions)
         else:
-            drawn = decode.sample(logits_BV, self._decoding, seeds, positions)
+            drawn = sample(logits_BV, self._law, seeds, positions)
         for sequence, token_id in zip(self._active, drawn.tolist(), strict=True):
             sequence.drawn.append(token_id)
         return targets

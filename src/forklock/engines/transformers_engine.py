@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,10 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from forklock.composed import composed
 from forklock.config import EngineConfig, ModelConfig
 from forklock.decoding import Decoding
-from forklock.engines import Completion, EngineError, Request
+from forklock.engines import Completion, Engine, EngineError, Request
 from forklock.engines.continuous import BatchLimits, ContinuousBatch
 from forklock.engines.stop_tokens import stop_token_ids
 
@@ -30,6 +32,7 @@ class TransformersEngine:
 
     def __init__(self, config: EngineConfig, model: ModelConfig, *, max_sequence_tokens: int) -> None:
         self.version = f"transformers {transformers.__version__} torch {torch.__version__}"
+        self._plays: Decoding | None = None
         self._stop_token_ids = frozenset(stop_token_ids(model))
         self._model = load_frozen(model)
         text_config = self._model.config.get_text_config()
@@ -45,8 +48,17 @@ class TransformersEngine:
     def generate(
         self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
     ) -> Iterator[Completion]:
-        batch = ContinuousBatch(self._model, self._limits, self._stop_token_ids, decoding)
+        if record_target and self._plays is not None:
+            raise EngineError("a played student has no targets to record: it is not the model that would be trained")
+        law = decoding if self._plays is None else composed(self._plays, decoding)
+        batch = ContinuousBatch(self._model, self._limits, self._stop_token_ids, law)
         return batch.run(map(self._checked, requests), record_target=record_target)
+
+    def playing(self, training: Decoding) -> Engine:
+        """It shares the model; leave one of the two alone."""
+        player = copy.copy(self)
+        player._plays = training
+        return player
 
     def weights_digest(self) -> str:
         """SHA-256 over names, shapes and bytes of all parameters and buffers."""

@@ -12,7 +12,7 @@ from forklock.decoding import Decoding
 from forklock.model_path import identity
 from forklock.students import BASE, slug
 
-FAMILY = "evaluate"
+FAMILY, PREVIEW_FAMILY = "evaluate", "preview"
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,29 @@ class PointPlan:
     """What is evaluated; recipes and sweeps that agree on it share the stage."""
 
     model: str
-    """`base`, or a student's name."""
+    """`base`, also where it plays; or a student's name."""
     benchmark: BenchmarkName
     decoding: Decoding
+    plays: Decoding | None = None
+    """The frozen model stands in for its student of this training decoding, as if that were fitted ideally."""
+
+    @property
+    def title(self) -> str:
+        return self.model if self.plays is None else f"student of {self.plays}, played"
 
     @property
     def stage_name(self) -> str:
         """Readable, and different for different points."""
+        if self.plays is not None:
+            return f"{PREVIEW_FAMILY}/{self.benchmark}-{slug(self.plays)}-then-{slug(self.decoding)}"
         return f"{FAMILY}/{self.model}-{self.benchmark}-{slug(self.decoding)}"
 
     def config(self, recipe: Recipe) -> dict[str, object]:
         """What decides samples and verdicts, besides files; models and data that are files count by their content."""
         is_data_local = self.benchmark in recipe.evaluate.data_paths
+        plays = {} if self.plays is None else {"plays": asdict(self.plays)}
         return {
+            **plays,
             "model": identity(recipe.model, is_made_by_run=self.model != BASE),
             "engine": recipe.engine.model_dump(mode="json", include={"kind", "strict"}),
             "benchmark": self.benchmark,

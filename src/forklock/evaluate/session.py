@@ -8,7 +8,8 @@ from types import TracebackType
 
 from forklock.benchmarks import BENCHMARKS, Loaded, load_benchmark
 from forklock.config import BenchmarkName, ModelConfig, Recipe
-from forklock.engines import Engine, open_engine
+from forklock.decoding import Decoding
+from forklock.engines import Engine, open_engine, playing
 from forklock.evaluate.grading import Scores
 from forklock.sandbox.pool import Sandbox
 
@@ -41,14 +42,14 @@ class Session(AbstractContextManager["Session"]):
         return self._loaded[name]
 
     @contextmanager
-    def engine(self, model: ModelConfig, max_sequence_tokens: int) -> Iterator[Engine]:
+    def engine(self, model: ModelConfig, max_sequence_tokens: int, plays: Decoding | None = None) -> Iterator[Engine]:
         """Open also after the block, until `release`. One that a fault has passed through is closed at once."""
         if self._engine is None or self._engine[:2] != (model, max_sequence_tokens):
             self.release()
             opened = open_engine(self._recipe.engine, model, max_sequence_tokens=max_sequence_tokens)
             self._engine = (model, max_sequence_tokens, self._engine_stack.enter_context(opened))
         try:
-            yield self._engine[2]
+            yield self._engine[2] if plays is None else playing(self._engine[2], plays)
         except BaseException:
             self.release()
             raise

@@ -30,11 +30,12 @@ def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir)
         max_sequence_tokens=recipe.evaluate.max_sequence_tokens,
         num_samples_per_prompt=recipe.evaluate.num_samples_per_problem,
         seed_parts=(recipe.seed, "evaluate", point.benchmark),
-        title=f"{point.model}, {point.benchmark}, {point.decoding}",
+        title=f"{point.title}, {point.benchmark}, {point.decoding}",
         template=recipe.prompts.template,
     )
     prompts = [problem.prompt for problem in loaded.problems]
-    draw_samples(drawing, prompts, stage_dir, partial(session.engine, drawing.model, drawing.sequence_limit()))
+    opening = partial(session.engine, drawing.model, drawing.sequence_limit(), point.plays)
+    draw_samples(drawing, prompts, stage_dir, opening)
     problems = {problem.problem_id: problem for problem in loaded.problems}
     answers = (
         answer_from_sample(sample, problems[sample.prompt_id], recipe.model.style)
@@ -45,7 +46,7 @@ def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir)
     grade_into(stage_dir, answers, Grading(point.benchmark, problems, sandbox, total, scores))
     if not stage_dir.is_done(SUMMARY_FILE):
         summary = {
-            "model": point.model,
+            "model": point.title,
             "benchmark": point.benchmark,
             "decoding": asdict(point.decoding),
             "num_problems": len(problems),
