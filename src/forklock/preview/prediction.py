@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from forklock.evaluate.metrics import ALL, Point, compare, describe
 from forklock.evaluate.verdicts import verdicts_in
 from forklock.preview.cells import base_points, played_points
 from forklock.run_dir.manifest import MANIFEST_NAME
-from forklock.stages import plan_points
-from forklock.students import BASE, students_of
+from forklock.stages import MODEL, plan_points
+from forklock.students import BASE
 
 MIN_FOR_RANKS = 3
 """Pairs of a prediction and a trained student; with fewer no rank correlation says anything."""
@@ -75,35 +75,21 @@ def _read(recipe: Recipe, run_dir: Path, plans: Sequence[PointPlan]) -> list[_Fo
 
 
 def _pairs(recipe: Recipe, run_dir: Path, played: Sequence[_Found]) -> Iterator[_Pair]:
-    """Every trained student whose samples, rounds and decoding are those of a prediction."""
+    """Every trained model whose samples and decoding are those of a prediction, and whose point is complete."""
     by_cell = {(found.plan.plays, found.plan.decoding): found for found in played}
-    for student, stages in _trained_stages(recipe, run_dir).items():
-        for plan, stage in stages.items():
-            found = by_cell.get((student.training, plan.decoding))
-            if found is not None and plan.benchmark == found.plan.benchmark:
-                trained = _Found(plan, Point.of(stage, verdicts_in(run_dir / stage)))
-                yield _Pair(found, student.name, student.target, trained)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    name: str
-    training: Decoding
-    target: str
-
-
-def _trained_stages(recipe: Recipe, run_dir: Path) -> Mapping[_Trained, Mapping[PointPlan, str]]:
-    """Of students of one round, the points that are complete."""
     plan = running.plan_of(recipe)
-    return {
-        _Trained(student.name, student.recipe.synthesize.decoding, student.recipe.train.target): {
-            point: stage
-            for point, stage in plan.points[student.name].items()
-            if (run_dir / stage / MANIFEST_NAME).is_file()
-        }
-        for student in students_of(recipe)
-        if student.recipe.rounds == 1
-    }
+    for model, training in plan.trainings.items():
+        synthesis = plan.stages[plan.stages[training].reads["synthesize"]]
+        if MODEL in synthesis.reads:
+            continue  # of a second round: its frozen model is another
+        settings: Any = synthesis.config["synthesize"]
+        learned: Any = plan.stages[training].config["train"]
+        for point, stage in plan.points[model].items():
+            found = by_cell.get((Decoding(**settings["decoding"]), point.decoding))
+            is_complete = (run_dir / stage / MANIFEST_NAME).is_file()
+            if found is not None and is_complete and point.benchmark == found.plan.benchmark:
+                trained = _Found(point, Point.of(stage, verdicts_in(run_dir / stage)))
+                yield _Pair(found, model, learned["target"], trained)
 
 
 def _entry(found: _Found, pass_k: Sequence[int]) -> dict[str, Any]:
