@@ -80,7 +80,11 @@ def training_memory(recipe: Recipe, shape: ModelShape, num_devices: int, limit_b
         if num_devices > 1:
             parts["buckets of gradients"] = 4 * trained
     parts["activations"] = activation_bytes(shape.dims, train)
-    parts["loss"] = loss_bytes(shape.dims, train)
+    # With gradient checkpointing a layer is computed again when the loss's chunk is gone.
+    again = train.tokens_per_device * layer_bytes_a_position(shape.dims, train.dtype)
+    chunk = chunk_bytes(shape.dims, train)
+    parts["a chunk of logits, or a layer again"] = max(chunk, again if train.gradient_checkpointing else 0)
+    parts["the head's gradient"] = head_bytes(shape.dims, train)
     return Memory(parts, limit_bytes)
 
 
@@ -90,12 +94,11 @@ def dense_parameters(shape: ModelShape) -> int:
 
 
 def activation_bytes(dims: ShapeConfig, train: TrainConfig) -> float:
-    """Kept for the backward pass of one full forward pass."""
+    """Kept for the backward pass of one full forward pass; with gradient checkpointing each layer's input alone."""
     positions, layer = train.tokens_per_device, layer_bytes_a_position(dims, train.dtype)
     if not train.gradient_checkpointing:
         return positions * (dims.num_hidden_layers * layer + end_bytes_a_position(dims))
-    kept = dims.num_hidden_layers * 4 * dims.hidden_size
-    return positions * (kept + layer + end_bytes_a_position(dims))
+    return positions * (dims.num_hidden_layers * 4 * dims.hidden_size + end_bytes_a_position(dims))
 
 
 def layer_bytes_a_position(dims: ShapeConfig, dtype: str) -> float:
@@ -124,13 +127,16 @@ def end_bytes_a_position(dims: ShapeConfig) -> float:
     return 16 * dims.hidden_size
 
 
-def loss_bytes(dims: ShapeConfig, train: TrainConfig) -> float:
-    """One chunk of logits (with its narrow copies under bfloat16), and the head's gradient."""
+def chunk_bytes(dims: ShapeConfig, train: TrainConfig) -> float:
+    """One chunk of logits, with its narrow copies under bfloat16."""
     rows = min(train.tokens_per_device, max(1, LOGITS_AT_ONCE // dims.vocab_size))
-    is_narrow = train.dtype == "bfloat16"
-    chunk = rows * dims.vocab_size * (4 + (4 if is_narrow else 0))
+    return rows * dims.vocab_size * (8 if train.dtype == "bfloat16" else 4)
+
+
+def head_bytes(dims: ShapeConfig, train: TrainConfig) -> float:
+    """Its gradient, until it is added to the others, and its copy in bfloat16."""
     head = dims.vocab_size * dims.hidden_size
-    return chunk + (0 if train.lora is not None else 4 * head) + (2 * head if is_narrow else 0)
+    return (0 if train.lora is not None else 4 * head) + (2 * head if train.dtype == "bfloat16" else 0)
 
 
 def _bytes_in_memory(recipe: Recipe, shape: ModelShape) -> float:
