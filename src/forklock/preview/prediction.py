@@ -75,7 +75,9 @@ def _read(recipe: Recipe, run_dir: Path, plans: Sequence[PointPlan]) -> list[_Fo
 
 
 def _pairs(recipe: Recipe, run_dir: Path, played: Sequence[_Found]) -> Iterator[_Pair]:
-    """Every trained model whose samples and decoding are those of a prediction, and whose point is complete."""
+    """Every trained model whose samples and decoding are those of a prediction, and whose point is complete; models
+    that share a point are one."""
+    taken: set[str] = set()
     by_cell = {(found.plan.plays, found.plan.decoding): found for found in played}
     plan = running.plan_of(recipe)
     for model, training in plan.trainings.items():
@@ -86,8 +88,9 @@ def _pairs(recipe: Recipe, run_dir: Path, played: Sequence[_Found]) -> Iterator[
         learned: Any = plan.stages[training].config["train"]
         for point, stage in plan.points[model].items():
             found = by_cell.get((Decoding(**settings["decoding"]), point.decoding))
-            is_complete = (run_dir / stage / MANIFEST_NAME).is_file()
-            if found is not None and is_complete and point.benchmark == found.plan.benchmark:
+            is_new = stage not in taken and (run_dir / stage / MANIFEST_NAME).is_file()
+            if found is not None and is_new and point.benchmark == found.plan.benchmark:
+                taken.add(stage)
                 trained = _Found(point, Point.of(stage, verdicts_in(run_dir / stage)))
                 yield _Pair(found, model, learned["target"], trained)
 
