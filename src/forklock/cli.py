@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from forklock import __version__
-from forklock.commands import exports, folders, foresight, grading, machine, microworld, pipeline, recipes
+from forklock.commands import exports, folders, foresight, grading, machine, microworld, pipeline, recipes, sweep
 from forklock.commands.options import console, escape
 from forklock.errors import ForklockError
 from forklock.train import launch
@@ -38,6 +38,7 @@ for command in (
     pipeline.train,
     pipeline.evaluate,
     pipeline.analyze,
+    sweep.sweep,
     grading.grade,
     folders.status,
     folders.repair,

@@ -433,6 +433,18 @@ class Recipe(Section):
         targets += self.sweep.targets if self.sweep else ()
         if "soft" in targets and not self.synthesize.record_target:
             raise ValueError('train.target = "soft" needs synthesize.record_target = true')
+        if self.sweep is not None:
+            self._check_sweep(self.sweep)
         if reserved := {"base", "student"} & self.students.keys():
             raise ValueError(f"`students.{reserved.pop()}`: the name is taken, by the recipe's own model")
         return self
+
+    def _check_sweep(self, sweep: SweepConfig) -> None:
+        targets = sweep.targets or (self.train.target,)
+        if "soft" in targets and any(truncation.top_k == 0 for truncation in sweep.train_truncations):
+            raise ValueError(
+                "sweep.train_truncations: a soft target needs top_k, since without one q_s is the whole vocabulary; "
+                "leave that truncation out, or give it a recipe with hard targets"
+            )
+        if sweep.all_checkpoints and (self.train.steps is None or self.train.checkpoint_every_steps is None):
+            raise ValueError("sweep.all_checkpoints needs train.steps and train.checkpoint_every_steps")

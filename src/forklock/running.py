@@ -29,6 +29,7 @@ from forklock.run_dir import read_status as read_run_status
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.stages import Plan, plan_points, plan_stages
 from forklock.students import BASE, OWN, students_of
+from forklock.sweep.cells import plan_sweep
 from forklock.train import TrainingError
 from forklock.train.launch import is_launched
 
@@ -42,7 +43,7 @@ def run_until(
 
     With several rounds `synthesize` is the first one's, `train` the last one's.
     """
-    with _opened(recipe, run_dir) as (run, pinned):
+    with opened(recipe, run_dir) as (run, pinned):
         plan = plan_stages(pinned, students_of(pinned)[:1])
         name = plan.trainings[OWN] if last == "train" else last
         stages = plan.closure([name])
@@ -85,7 +86,7 @@ def run_points(recipe: Recipe, run_dir: Path, points: Sequence[PointPlan], *, al
 
 def _run_with_points(recipe: Recipe, run_dir: Path, wanted: Callable[[Plan], list[str]], *, allow_unsafe: bool) -> None:
     with (
-        _opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
+        opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
         Session(pinned, allow_unsafe=allow_unsafe) as session,
     ):
         plan = plan_stages(pinned, students_of(pinned), session)
@@ -148,16 +149,18 @@ def as_pinned(recipe: Recipe, run_dir: Path) -> Recipe:
 
 
 def plan_of(recipe: Recipe) -> Plan:
-    """All that a recipe asks for."""
+    """All that a recipe asks for, its sweep left out."""
     return plan_stages(recipe, students_of(recipe))
 
 
 def _stages_of_folder(run_dir: Path) -> list[Stage]:
-    return list(plan_of(recipe_of(run_dir)).stages.values())
+    recipe = recipe_of(run_dir)
+    plan = plan_of(recipe) if recipe.sweep is None else plan_sweep(recipe).plan
+    return list(plan.stages.values())
 
 
 @contextmanager
-def _opened(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Iterator[tuple[Run, Recipe]]:
+def opened(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Iterator[tuple[Run, Recipe]]:
     """The folder, held, with the recipe in it; and the recipe with what comes from the hub held to commits."""
     check_model_path(recipe.model.path)
     if local_folder(recipe.model.path) is not None:  # nothing to download: no bars but ours

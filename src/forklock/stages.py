@@ -10,6 +10,7 @@ from pathlib import Path
 
 from forklock import analyze, evaluate, prompts, synthesize, train
 from forklock.config import Recipe
+from forklock.decoding import Decoding
 from forklock.evaluate import PointPlan, Session
 from forklock.model_path import local_folder
 from forklock.run_dir import Stage, StageDir
@@ -57,20 +58,27 @@ class Plan:
         return [stage for name, stage in self.stages.items() if name in needed]
 
 
-def plan_stages(recipe: Recipe, students: Iterable[Student], session: Session | None = None) -> Plan:
-    """Every stage of these students and of the frozen model. Points that run share a session."""
+def plan_stages(
+    recipe: Recipe,
+    students: Iterable[Student],
+    session: Session | None = None,
+    base: Iterable[Decoding] = (),
+) -> Plan:
+    """Every stage of these students and of the frozen model. Points that run share a session.
+
+    `base` are decodings of the frozen model besides those that the recipe's evaluation asks for.
+    """
     students = list(students)
     plan, shared = Plan(), session or Session(recipe)
     plan.add("prompts", _prompts(recipe))
     for student in students:
         _add_rounds(plan, student)
-    decodings = {BASE: base_decodings(recipe), **{student.name: student.decodings for student in students}}
-    for model, its_own in decodings.items():
+    points = {BASE: evaluate.plan_points(recipe, BASE, [*base_decodings(recipe), *base])}
+    for student in students:
+        points[student.name] = evaluate.plan_points(recipe, student.name, student.decodings, student.checkpoints)
+    for model, its_own in points.items():
         reads = {} if model == BASE else {MODEL: plan.trainings[model]}
-        plan.points[model] = {
-            point: plan.add("point", _point(recipe, point, shared, reads))
-            for point in evaluate.plan_points(recipe, model, its_own)
-        }
+        plan.points[model] = {point: plan.add("point", _point(recipe, point, shared, reads)) for point in its_own}
     if OWN in plan.trainings:
         plan.add("analyze", _analyze(recipe, plan.trainings[OWN]))
     return plan
@@ -132,7 +140,7 @@ def _point(recipe: Recipe, point: PointPlan, session: Session, model: Mapping[st
 
     return Stage(
         name=point.stage_name,
-        body=_on_model(run, recipe),
+        body=_on_model(run, recipe, train.model_folder(point.checkpoint)),
         config=point.config(recipe),
         reads=model,
         derived=("summary.json",),
@@ -163,14 +171,16 @@ def _name(kind: str, student: Student, number: int) -> str:
     return name if number == 1 else f"{name}-round{number}"
 
 
-def _on_model(run: Callable[[Recipe, StageDir], None], recipe: Recipe) -> Callable[[StageDir], None]:
+def _on_model(
+    run: Callable[[Recipe, StageDir], None], recipe: Recipe, folder: str = train.model_folder(None)
+) -> Callable[[StageDir], None]:
     """A body that works with the model which the run made for it, if its stage reads one."""
 
     def body(stage_dir: StageDir) -> None:
         if not stage_dir.reads(MODEL):
             run(recipe, stage_dir)
             return
-        path = str(stage_dir.upstream(MODEL) / "model")
+        path = str(stage_dir.upstream(MODEL) / folder)
         made = recipe.model.model_copy(update={"path": path, "revision": None})
         run(recipe.model_copy(update={"model": made}), stage_dir)
 

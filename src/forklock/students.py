@@ -22,11 +22,13 @@ class Student:
     """As if this model were its only one."""
     decodings: tuple[Decoding, ...]
     """How it is evaluated, its own decoding first."""
+    checkpoints: tuple[int, ...] = ()
+    """Steps at which it is evaluated besides, before its training is over."""
 
 
 def students_of(recipe: Recipe) -> list[Student]:
     """The recipe's own model, then those of its `students` table."""
-    named = [(name, _changed(recipe, student)) for name, student in recipe.students.items()]
+    named = [(name, changed(recipe, student)) for name, student in recipe.students.items()]
     return [_with_its_decodings(name, changed) for name, changed in [(OWN, recipe), *named]]
 
 
@@ -45,10 +47,12 @@ def slug(decoding: Decoding) -> str:
     return f"t{temperature}-k{decoding.top_k}-p{top_p}"
 
 
-def _changed(recipe: Recipe, student: StudentConfig) -> Recipe:
+def changed(recipe: Recipe, student: StudentConfig) -> Recipe:
+    """The recipe as if this student were its own. Without top-k there is no target to record, whatever it says."""
     changes: dict[str, object] = {}
-    if student.train_decoding is not None:
-        changes["synthesize"] = recipe.synthesize.model_copy(update={"decoding": student.train_decoding})
+    if (decoding := student.train_decoding) is not None:
+        has_target = recipe.synthesize.record_target and (decoding.top_k > 0 or decoding.is_greedy)
+        changes["synthesize"] = recipe.synthesize.model_copy(update={"decoding": decoding, "record_target": has_target})
     if student.target is not None:
         changes["train"] = recipe.train.model_copy(update={"target": student.target})
     if student.eval_decoding is not None:

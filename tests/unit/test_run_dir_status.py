@@ -148,7 +148,7 @@ def test_partial_running_and_not_started(tmp_path: Path, prompts: Path) -> None:
     assert states == [["done", "running", "not started"], ["done", "partial", "not started"]]
     assert (seen[0].stages[1].num_outputs, seen[0].stages[1].num_bytes) == (1, 5)
     assert seen[0].holder is not None
-    assert (seen[0].holder.pid, seen[0].holder.stage) == (os.getpid(), "train")
+    assert (seen[0].holder.pid, seen[0].holder.stages) == (os.getpid(), ("train",))
 
 
 def test_running_with_another_configuration_gives_the_reasons(tmp_path: Path, prompts: Path) -> None:

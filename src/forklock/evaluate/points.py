@@ -25,6 +25,8 @@ class PointPlan:
     decoding: Decoding
     plays: Decoding | None = None
     """The frozen model stands in for its student of this training decoding, as if that were fitted ideally."""
+    checkpoint: int | None = None
+    """The step of the training at which the model is taken; None: the trained model."""
 
     @property
     def title(self) -> str:
@@ -35,14 +37,17 @@ class PointPlan:
         """Readable, and different for different points."""
         if self.plays is not None:
             return f"{PREVIEW_FAMILY}/{self.benchmark}-{slug(self.plays)}-then-{slug(self.decoding)}"
-        return f"{FAMILY}/{self.model}-{self.benchmark}-{slug(self.decoding)}"
+        step = "" if self.checkpoint is None else f"-step{self.checkpoint}"
+        return f"{FAMILY}/{self.model}{step}-{self.benchmark}-{slug(self.decoding)}"
 
     def config(self, recipe: Recipe) -> dict[str, object]:
         """What decides samples and verdicts, besides files; models and data that are files count by their content."""
         is_data_local = self.benchmark in recipe.evaluate.data_paths
         plays = {} if self.plays is None else {"plays": asdict(self.plays)}
+        checkpoint = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
         return {
             **plays,
+            **checkpoint,
             "model": identity(recipe.model, is_made_by_run=self.model != BASE),
             "engine": recipe.engine.model_dump(mode="json", include={"kind", "strict"}),
             "benchmark": self.benchmark,
@@ -63,10 +68,13 @@ class PointPlan:
         return benchmarks.local_files(self.benchmark, path)
 
 
-def plan_points(recipe: Recipe, model: str, decodings: Iterable[Decoding]) -> list[PointPlan]:
-    """Every benchmark at every decoding."""
+def plan_points(
+    recipe: Recipe, model: str, decodings: Iterable[Decoding], checkpoints: Iterable[int] = ()
+) -> list[PointPlan]:
+    """Every benchmark at every decoding, of these checkpoints and of the model itself."""
     return [
-        PointPlan(model, benchmark, decoding)
+        PointPlan(model, benchmark, decoding, checkpoint)
         for benchmark in recipe.evaluate.benchmarks
+        for checkpoint in (*checkpoints, None)
         for decoding in dict.fromkeys(decodings)
     ]

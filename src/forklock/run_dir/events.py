@@ -22,15 +22,25 @@ class Event(BaseModel):
     details: dict[str, JsonValue] = {}
 
 
-class EventLog:
-    """Writes events, and tells a listener, who may print them, of each."""
+class Events:
+    """Takes what happens to where it is kept."""
+
+    def __init__(self, write: Callable[[Event], None]) -> None:
+        self._write = write
+
+    def add(self, event: str, stage: str | None = None, **details: JsonValue) -> None:
+        self._write(Event(time=now(), event=event, stage=stage, details=details))
+
+
+class EventLog(Events):
+    """Writes events, and tells a listener, who may print them, of each. One process writes."""
 
     def __init__(self, run_dir: Path, listener: Callable[[Event], None] | None) -> None:
+        super().__init__(self.keep)
         self._log = LineLog(run_dir / EVENTS_NAME, durable=False)
         self._listener = listener
 
-    def add(self, event: str, stage: str | None = None, **details: JsonValue) -> None:
-        record = Event(time=now(), event=event, stage=stage, details=details)
+    def keep(self, record: Event) -> None:
         self._log.append(record.model_dump())
         if self._listener is not None:
             self._listener(record)

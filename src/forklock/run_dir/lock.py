@@ -3,7 +3,8 @@
 The lock is flock(2) on `run.lock`: the kernel drops it when its holder dies, however that happens, and the file
 stays. It is the holder's alone: a program started by the holder does not get it (close-on-exec), and a forked
 child closes it at once. So a child that outlives the run never blocks the next one; a body whose children write
-into the run folder has to see to it that they die with it (prctl PR_SET_PDEATHSIG, or the launcher's own way).
+into the run folder has to see to it that they die with it (prctl PR_SET_PDEATHSIG, or the launcher's own way). A
+process that takes whole stages is lent the lock (`RunLock.lend`): then the folder is free when both have ended.
 
 Sound between processes of one machine. Between machines it is as good as flock is on the shared file system.
 """
@@ -15,7 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,9 +27,9 @@ from forklock.run_dir.errors import RunLockedError
 
 LOCK_NAME = "run.lock"
 
-_HOLDER_BYTES = 1024
+_HOLDER_BYTES = 4096
 _TRIES = 1000
-_held: set["RunLock"] = set()
+_held: set["RunLock | LentLock"] = set()
 
 
 class LockHolder(BaseModel):
@@ -37,11 +40,12 @@ class LockHolder(BaseModel):
     pid: int
     host: str
     started: str
-    stage: str | None = None
+    stages: tuple[str, ...] = ()
+    """At which it works; several where processes of its own take them."""
 
     def __str__(self) -> str:
-        stage = f", in stage {self.stage}" if self.stage else ""
-        return f"process {self.pid} on {self.host}, since {self.started}{stage}"
+        stages = f", in stage {', '.join(self.stages)}" if self.stages else ""
+        return f"process {self.pid} on {self.host}, since {self.started}{stages}"
 
 
 class RunLock:
@@ -57,18 +61,60 @@ class RunLock:
     def is_held(self) -> bool:
         return self._descriptor is not None
 
-    def describe(self, stage: str | None) -> None:
+    def describe(self, *stages: str) -> None:
         """Write down who holds the lock and what it does, in one write of one size: readers see all or none."""
         assert self._descriptor is not None
-        holder = LockHolder(pid=os.getpid(), host=socket.gethostname(), started=self._started, stage=stage)
+        holder = LockHolder(pid=os.getpid(), host=socket.gethostname(), started=self._started, stages=stages)
         with storage_errors(self._path):
             os.pwrite(self._descriptor, holder.model_dump_json().encode().ljust(_HOLDER_BYTES), 0)
+
+    def lend(self) -> "Loan":
+        """For a process that is started with it: the folder stays locked until that one has ended, too."""
+        assert self._descriptor is not None
+        return Loan(self._descriptor)
 
     def release(self) -> None:
         _held.discard(self)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class Loan:
+    """A lock on its way to a process that `multiprocessing` spawns; `LentLock` over there."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _take_loan, (DupFd(self._descriptor),)
+
+
+class LentLock:
+    """The lock of the process that started this one. Who holds it says so itself: this one's part is to be there."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        _held.add(self)
+
+    @property
+    def is_held(self) -> bool:
+        return self._descriptor is not None
+
+    def describe(self, *stages: str) -> None:
+        """Left to the lender."""
+
+    def release(self) -> None:
+        _held.discard(self)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _take_loan(received: Any) -> LentLock:
+    descriptor: int = received.detach()
+    os.set_inheritable(descriptor, False)
+    return LentLock(descriptor)
 
 
 def _release_in_child() -> None:
@@ -99,7 +145,7 @@ def hold_lock(run_dir: Path) -> Iterator[RunLock]:
         )
     lock = RunLock(path, descriptor)
     try:
-        lock.describe(None)
+        lock.describe()
         yield lock
     finally:
         lock.release()

@@ -64,7 +64,7 @@ def run_stages(run: Run, stages: Sequence[Stage]) -> tuple[StageResult, ...]:
         plan = make_plan(stage, hashes, digests)
         hashes.save()
         results[stage.name] = _bring_to_completion(run, stage, plan, before)
-    run.lock.describe(None)
+    run.lock.describe()
     return tuple(results[stage.name] for stage in stages)
 
 

@@ -22,7 +22,7 @@ from forklock.run_dir.atomic import (
 )
 from forklock.run_dir.content import Output, measure
 from forklock.run_dir.errors import StageError
-from forklock.run_dir.events import EventLog
+from forklock.run_dir.events import Events
 from forklock.run_dir.line_log import LineLog
 from forklock.run_dir.manifest import JOURNAL_NAME, MANIFEST_NAME, JournalEntry
 from forklock.run_dir.plan import checked_config
@@ -75,9 +75,7 @@ class StageDir:
     may write outputs at the same time. Other processes may write only to scratch, for `adopt`.
     """
 
-    def __init__(
-        self, path: Path, sources: Sources, journal: LineLog, events: EventLog, done: dict[str, Output]
-    ) -> None:
+    def __init__(self, path: Path, sources: Sources, journal: LineLog, events: Events, done: dict[str, Output]) -> None:
         self.path = path
         self._events = events
         self._sources = sources

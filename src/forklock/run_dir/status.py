@@ -78,7 +78,7 @@ def read_status(run_dir: Path, stages: Sequence[Stage]) -> RunStatus:
     statuses = []
     for stage in stages:
         status = _look(view, stage)
-        if holder and holder.stage == stage.name and status.state in ("partial", "stale", "not started"):
+        if holder and stage.name in holder.stages and status.state in ("partial", "stale", "not started"):
             status = status.model_copy(update={"state": "running"})
         view.states[stage.name] = status.state
         statuses.append(status)

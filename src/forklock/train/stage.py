@@ -28,6 +28,11 @@ MODEL = "model"
 """The folder of the trained model."""
 
 
+def model_folder(checkpoint: int | None) -> str:
+    """The folder of the model after so many steps; None: after the last."""
+    return MODEL if checkpoint is None else f"checkpoint-{checkpoint:06d}"
+
+
 def run(recipe: Recipe, stage_dir: StageDir) -> None:
     with packages_of("train"):
         from forklock.train.endings import load_endings, measure_endings

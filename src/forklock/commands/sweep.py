@@ -1,0 +1,42 @@
+"""`forklock sweep`: a grid of runs in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
+
+
+def sweep(
+    recipe: RecipeNames,
+    run_dir: RunDir = None,
+    overrides: Overrides = None,
+    num_parallel: Annotated[int, typer.Option("--parallel", help="Stages at a time, in processes.", min=1)] = 1,
+    unsafe: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """The grid of a recipe's [sweep]: whatever cells share is done once; goes on where it stopped.
+
+    A stage that fails takes the cells that need it with it and no others; the exit code is 1 then, and the same
+    command tries them again.
+    """
+    from forklock import recipes
+    from forklock.sweep.taking import run_sweep
+
+    composed = recipes.load(recipe, overrides or [])
+    folder = run_dir or Path("runs") / composed.name
+    failures = run_sweep(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
+    from forklock.sweep.conclude import conclude
+    from forklock.sweep.table import render
+
+    report = conclude(composed, folder)
+    if as_json:
+        print_json({"run_dir": str(folder), **report})
+    else:
+        console().print(render(report))
+        console().print(f"Rows, numbers and figures: {folder / 'sweep'}", soft_wrap=True, highlight=False)
+    if failures:
+        raise typer.Exit(1)

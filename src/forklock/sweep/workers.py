@@ -1,0 +1,221 @@
+"""Stages in processes of their own: several at a time, each with its share of the devices, none of them alone fatal.
+
+The process that holds the run folder says who takes which stage and writes down what happens; workers do the stages'
+own work, keep an engine open from one point of a model to the next, and are lent the folder's lock. They end with the
+process that started them, however that one ends.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from forklock.config import Recipe
+from forklock.errors import ForklockError
+from forklock.evaluate import Session
+from forklock.evaluate.points import FAMILY
+from forklock.run_dir import Event, Run, RunDirError, Stage, StorageError, run_stages
+from forklock.run_dir.events import EventLog, Events
+from forklock.run_dir.lock import RunLock
+from forklock.sandbox import linux
+from forklock.sweep.cells import SweepError, plan_sweep
+from forklock.sweep.schedule import Schedule, model_of
+
+STOPPING_S = 30.0
+"""That a worker is given to put away what it has done, before it is killed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker has to know."""
+
+    recipe: Recipe
+    """Names on the hub held to commits."""
+    allow_unsafe: bool
+    devices: tuple[str, ...] = ()
+    """As CUDA_VISIBLE_DEVICES names them; none where there are none."""
+    num_threads: int = 1
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a worker says at the end of a stage."""
+
+    reason: str | None = None
+    """Why it failed."""
+    is_fatal: bool = False
+    """Of everything, not of the stage alone."""
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    job: Job
+    model: str | None = None
+    stage: str | None = None
+    """At which it works."""
+
+    def begin(self, stage: Stage) -> None:
+        self.model, self.stage = model_of(stage), stage.name
+        self.connection.send(stage.name)
+
+
+def take_in_processes(run: Run, schedule: Schedule, job: Job, num_workers: int) -> None:
+    """Until nothing that can run is left. Raises what stops a whole sweep, all workers ended."""
+    jobs = _shares(job, num_workers)
+    workers: list[_Worker] = []
+    try:
+        while True:
+            _hand_out(run, schedule, workers, jobs)
+            busy = [worker for worker in workers if worker.stage is not None]
+            if not busy:
+                break
+            run.lock.describe(*(worker.stage for worker in busy if worker.stage is not None))
+            ready = wait([worker.connection for worker in busy])
+            for worker in busy:
+                if worker.connection in ready and not _hear(run, schedule, worker):
+                    workers.remove(worker)
+                    jobs.append(worker.job)
+        run.lock.describe()
+    finally:
+        _end(workers)
+
+
+def _hand_out(run: Run, schedule: Schedule, workers: list[_Worker], jobs: list[Job]) -> None:
+    """Stages to idle workers, each rather one of the model that it has open; a worker is started for what is left."""
+    for worker in workers:
+        if worker.stage is None and (stage := schedule.take(worker.model)) is not None:
+            worker.begin(stage)
+    while jobs and (stage := schedule.take()) is not None:
+        workers.append(_start(run, jobs.pop(0)))
+        workers[-1].begin(stage)
+
+
+def _hear(run: Run, schedule: Schedule, worker: _Worker) -> bool:
+    """One message of a worker. False where it has died."""
+    assert worker.stage is not None
+    try:
+        message = worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        worker.process.join()
+        schedule.fail(worker.stage, f"its process ended {_how(worker.process.exitcode)}")
+        return False
+    if isinstance(message, Event):
+        assert isinstance(run.events, EventLog)
+        run.events.keep(message)
+        return True
+    assert isinstance(message, _Outcome)
+    if message.is_fatal:
+        raise RunDirError(message.reason)
+    if message.reason is None:
+        schedule.finish(worker.stage)
+    else:
+        schedule.fail(worker.stage, message.reason)
+    worker.stage = None
+    return True
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    return f"with exit code {code}; its own words stand above"
+
+
+def _start(run: Run, job: Job) -> _Worker:
+    assert isinstance(run.lock, RunLock)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(job, run.path, run.lock.lend(), theirs, os.getpid()))
+    process.start()
+    theirs.close()
+    return _Worker(process, ours, job)
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """Idle workers leave when nothing more can come; one at work is interrupted, as by Ctrl-C."""
+    for worker in workers:
+        worker.connection.close()
+        if worker.stage is not None and worker.process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(worker.process.pid, signal.SIGINT)
+    for worker in workers:
+        worker.process.join(STOPPING_S)
+        worker.process.kill()
+        worker.process.join()
+
+
+def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: int) -> None:
+    """In the worker."""
+    os.setpgid(0, 0)  # Ctrl-C on the terminal is the starter's, who passes it on once
+    if sys.platform == "linux":
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != starter:  # it died while this worker was being started
+        raise SystemExit(1)
+    # Before torch is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.num_threads))
+    os.environ["TTY_COMPATIBLE"] = "0"  # no bars, that would write over each other; a line a minute
+    if job.devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.devices)
+    run = Run(run_dir, lock, Events(connection.send))
+    with suppress(KeyboardInterrupt, EOFError), Session(job.recipe, allow_unsafe=job.allow_unsafe) as session:
+        stages = plan_sweep(job.recipe, session).plan.stages
+        while True:
+            stage = stages[connection.recv()]
+            if not stage.name.startswith(f"{FAMILY}/"):
+                session.release()
+            connection.send(_outcome(run, stage))
+
+
+def _outcome(run: Run, stage: Stage) -> _Outcome:
+    try:
+        run_stages(run, [stage])
+    except ForklockError as error:
+        return _Outcome(str(error), is_fatal=isinstance(error, StorageError))
+    return _Outcome()
+
+
+def _shares(job: Job, num_workers: int) -> list[Job]:
+    """Devices and cores, in equal parts."""
+    devices, num_cores = _devices(), len(os.sched_getaffinity(0))
+    each = len(devices) // num_workers
+    engine, train = job.recipe.engine, job.recipe.train
+    num_needed = max(1, engine.tensor_parallel * engine.data_parallel, train.num_processes)
+    if devices and each < num_needed:
+        raise SweepError(
+            f"--parallel {num_workers}: {len(devices)} GPUs are not {num_needed} for each process "
+            f"(engine.tensor_parallel, engine.data_parallel, train.num_processes); "
+            f"{max(1, len(devices) // num_needed)} can work at once"
+        )
+    settings = job.recipe.evaluate
+    num_graders = settings.num_grading_workers or max(1, num_cores // num_workers)
+    recipe = job.recipe.model_copy(
+        update={"evaluate": settings.model_copy(update={"num_grading_workers": num_graders})}
+    )
+    return [
+        replace(
+            job,
+            recipe=recipe,
+            devices=tuple(devices[number * each : (number + 1) * each]),
+            num_threads=max(1, num_cores // num_workers),
+        )
+        for number in range(num_workers)
+    ]
+
+
+def _devices() -> list[str]:
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]

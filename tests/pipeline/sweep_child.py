@@ -1,0 +1,50 @@
+"""A sweep in a process of its own, killed when the chosen event is about to be written; and workers that know fakes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from sweep_cases import use_fake_training
+
+from forklock.config import Recipe
+from forklock.run_dir.events import Event, EventLog
+from forklock.sweep import workers
+from forklock.sweep.taking import run_sweep
+
+
+def sweep(recipe: Recipe, run_dir: Path, at_event: int, num_parallel: int = 1) -> None:
+    use_fake_training()
+    workers._work = work
+    keep, num_kept = EventLog.keep, 0
+
+    def keep_or_die(self: EventLog, record: Event) -> None:
+        nonlocal num_kept
+        if num_kept == at_event:
+            os.kill(os.getpid(), signal.SIGKILL)
+        num_kept += 1
+        keep(self, record)
+
+    EventLog.keep = keep_or_die  # type: ignore[method-assign]
+    run_sweep(recipe, run_dir, num_parallel=num_parallel)
+
+
+_work: Any = workers._work
+
+
+def work(*arguments: Any) -> None:
+    """Stands for a worker's own function: it is looked up by this name in the new process."""
+    use_fake_training()
+    _work(*arguments)
+
+
+def work_failing(*arguments: Any) -> None:
+    use_fake_training(fails_at=1.3)
+    _work(*arguments)
+
+
+def work_dying(*arguments: Any) -> None:
+    use_fake_training(dies_at=1.3)
+    _work(*arguments)
