@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 from forklock import figure_style as style
 from forklock.evaluate.metrics import ALL
 from forklock.evaluate.words import student_label
-from forklock.figure_data import write_csv
+from forklock.figure_panels import (
+    add_headline,
+    add_legend,
+    estimate_fields,
+    new_panels,
+    percent_scale,
+    save_with_rows,
+    whiskers,
+)
 from forklock.students import BASE, OWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TEMPERATURES, GAINS = "temperatures", "gains"
 STUDENT_COLORS = (style.STUDENT, style.CONTROL, "#CC79A7", "#D55E00", "#56B4E9", "#8C7A00")
 """The recipe's own student has the first; beyond the last they repeat."""
 GRID_COLORS = ("#9A9A9A", "#B9A88F", "#8FA3B0", "#C4C4C4")
 DASHES: tuple[Any, ...] = ((0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.5)), "-")
-PANEL_WIDTH, PANEL_HEIGHT, MOST_COLUMNS = 5.0, 3.5, 3
-"""Inches, and panels in a row."""
 OWN_MARKER: dict[str, Any] = {
     "marker": "D",
     "markersize": 8.5,
@@ -67,17 +72,17 @@ def draw(report: dict[str, Any], folder: Path) -> list[Path]:
 def _draw_temperatures(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
     fixed = _fixed(benchmark)
     curves = list(_curves(benchmark))
-    figure, panels = _panels(len(pass_k), num_legend_rows=math.ceil((len(curves) + 1) / 3))
+    figure, panels = new_panels(len(pass_k), num_legend_rows=math.ceil((len(curves) + 1) / 3))
     for axes, k in zip(panels, pass_k, strict=True):
         for curve in curves:
             _plot_curve(axes, curve, f"pass@{k}", fixed)
-        _percent(axes, f"pass@{k} (%)")
+        percent_scale(axes, f"pass@{k} (%)")
         axes.set_title(f"pass@{k}")
         axes.set_xlabel("evaluation temperature T")
     panels[0].plot([], [], color="white", label="a model's own decoding", **OWN_MARKER)
-    _legend(figure, panels[0])
+    add_legend(figure, panels[0])
     num_problems = benchmark["points"][0]["num_problems"]
-    _headline(figure, f"{name}: pass@k over temperature, {num_problems:,} problems (bands: 95 % intervals)")
+    add_headline(figure, f"{name}: pass@k over temperature, {num_problems:,} problems (bands: 95 % intervals)")
     rows = [
         {
             "model": point["model"],
@@ -85,12 +90,12 @@ def _draw_temperatures(name: str, benchmark: dict[str, Any], pass_k: Sequence[in
             **point["decoding"],
             "is_own_decoding": point["stage"] in fixed,
             "k": k,
-            **_numbers(point["pass_at_k"][ALL][f"pass@{k}"]),
+            **estimate_fields(point["pass_at_k"][ALL][f"pass@{k}"]),
         }
         for k in pass_k
         for point in benchmark["points"]
     ]
-    return _save(figure, rows, folder, f"{TEMPERATURES}-{name}")
+    return save_with_rows(figure, rows, folder, f"{TEMPERATURES}-{name}")
 
 
 def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
@@ -101,19 +106,19 @@ def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fol
     ]
     sizes = {group: found["num_problems"] for group, found in benchmark["points"][0]["pass_at_k"].items()}
     kinds = list(dict.fromkeys((contest["model"], contest["base"]) for contest in contests))
-    figure, panels = _panels(len(pass_k), num_legend_rows=math.ceil(len(kinds) / 2))
+    figure, panels = new_panels(len(pass_k), num_legend_rows=math.ceil(len(kinds) / 2))
     for axes, k in zip(panels, pass_k, strict=True):
         for contest in (contest for contest in contests if contest["k"] == k):
             _plot_gain(axes, contest, list(sizes), kinds)
         axes.axhline(0, color=style.INK, linewidth=0.9)
         axes.set_xticks(range(len(sizes)), [f"{group}\n({number:,})" for group, number in sizes.items()])
         axes.set_xlim(-0.5, len(sizes) - 0.5)
-        _percent(axes, "student minus base (points)")
+        percent_scale(axes, "student minus base (points)")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}" if value else "0")
         axes.tick_params(axis="x", length=0)
         axes.set_title(f"pass@{k}")
-    _legend(figure, panels[0], num_columns=2)
-    _headline(figure, f"{name}: gain by difficulty (95 % intervals of paired differences)")
+    add_legend(figure, panels[0], num_columns=2)
+    add_headline(figure, f"{name}: gain by difficulty (95 % intervals of paired differences)")
     rows = [
         {
             "model": contest["model"],
@@ -123,12 +128,12 @@ def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fol
             "k": contest["k"],
             "group": group,
             "num_problems": sizes[group],
-            **_numbers(found),
+            **estimate_fields(found),
         }
         for contest in contests
         for group, found in contest["differences"].items()
     ]
-    return _save(figure, rows, folder, f"{GAINS}-{name}")
+    return save_with_rows(figure, rows, folder, f"{GAINS}-{name}")
 
 
 def _curves(benchmark: dict[str, Any]) -> Iterator[_Curve]:
@@ -164,7 +169,7 @@ def _plot_curve(axes: Axes, curve: _Curve, metric: str, fixed: set[str]) -> None
     means, lows, highs = ([each[key] for each in found] for key in ("mean", "low", "high"))
     color = curve.line["color"]
     if len(shown) == 1:
-        axes.errorbar(temperatures, means, _whiskers(found), color=color, capsize=3, linewidth=1.3, fmt="none")
+        axes.errorbar(temperatures, means, whiskers(found), color=color, capsize=3, linewidth=1.3, fmt="none")
     else:
         axes.fill_between(temperatures, lows, highs, color=color, alpha=0.07 if curve.is_light else 0.14, linewidth=0)
     axes.plot(temperatures, means, label=curve.label, marker="o", markersize=3 if curve.is_light else 4.5, **curve.line)
@@ -184,7 +189,7 @@ def _plot_gain(axes: Axes, contest: dict[str, Any], groups: list[str], kinds: li
     axes.errorbar(
         [groups.index(group) + shift for group, _ in shown],
         [found["mean"] for _, found in shown],
-        _whiskers([found for _, found in shown]),
+        whiskers([found for _, found in shown]),
         fmt="o" if is_usual else "s",
         markersize=6,
         color=color,
@@ -205,55 +210,3 @@ def _fixed(benchmark: dict[str, Any]) -> set[str]:
     """Stages of the models at their own decodings."""
     others = [student["stage"] for student in benchmark["others"].values()]
     return {stage for stage in (benchmark["base"], benchmark["student"], *others) if stage is not None}
-
-
-def _whiskers(found: Sequence[Mapping[str, float]]) -> list[list[float]]:
-    # Where all problems agree, rounding can put a bound on the wrong side of its mean.
-    below = [max(0.0, each["mean"] - each["low"]) for each in found]
-    return [below, [max(0.0, each["high"] - each["mean"]) for each in found]]
-
-
-def _numbers(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """As the JSON has them; empty fields where undefined."""
-    return {key: found[key] if found else None for key in ("mean", "low", "high")}
-
-
-def _panels(number: int, num_legend_rows: int) -> tuple[Figure, list[Axes]]:
-    """A panel a k, room for a headline above and for a legend below."""
-    columns = 2 if number == 4 else min(number, MOST_COLUMNS)
-    rows = math.ceil(number / columns)
-    legend = 0.22 * num_legend_rows + 0.15
-    width, height = max(1.7, columns) * PANEL_WIDTH, rows * PANEL_HEIGHT + 0.8 + legend
-    figure = style.new_figure(width, height)
-    layout = {
-        "left": 0.65 / width,
-        "right": 1 - 0.15 / width,
-        "top": 1 - 0.75 / height,
-        "bottom": (legend + 0.5) / height,
-        "wspace": 0.2,
-        "hspace": 0.4,
-    }
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=layout).flatten().tolist()
-    for empty in axes[number:]:
-        empty.remove()
-    return figure, axes[:number]
-
-
-def _percent(axes: Axes, label: str) -> None:
-    low, high = axes.get_ylim()
-    style.percent_axis(axes, label, 1.0)
-    axes.set_ylim(low, high)
-
-
-def _legend(figure: Figure, axes: Axes, num_columns: int = 3) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=num_columns, bbox_to_anchor=(0.5, 0.0))
-
-
-def _headline(figure: Figure, text: str) -> None:
-    height = figure.get_size_inches()[1]
-    figure.text(0.012, 1 - 0.25 / height, text, fontsize=11.5, fontweight="bold", va="center")
-
-
-def _save(figure: Figure, rows: Sequence[Mapping[str, Any]], folder: Path, name: str) -> list[Path]:
-    return [*style.save(figure, folder, name), write_csv(folder, name, rows)]

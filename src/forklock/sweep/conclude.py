@@ -9,9 +9,12 @@ from typing import Any
 from forklock.config import Recipe
 from forklock.run_dir import write_text
 from forklock.sweep.cells import plan_sweep
+from forklock.sweep.figures import draw
 from forklock.sweep.results import gather
 from forklock.sweep.rows import write_cells
 from forklock.sweep.taking import FOLDER, read_failures
+
+FIGURES_FOLDER = "figures"
 
 
 def conclude(recipe: Recipe, run_dir: Path) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def conclude(recipe: Recipe, run_dir: Path) -> dict[str, Any]:
     write_text(folder / "summary.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     write_cells(folder / "cells.csv", report)
     write_text(folder / "samples.md", _samples(report))
-    return report
+    return {**report, "figures": [str(path) for path in draw(report, folder / FIGURES_FOLDER)]}
 
 
 def _samples(report: dict[str, Any]) -> str:

@@ -131,8 +131,12 @@ class _Benchmark:
         cell, base = self.best_cell(self._pass_k[0]), self._done_base.get(self._own)
         if cell is None or base is None:
             return None
-        found = compare_at_budgets(base, self._points.of(cell.stage), self._pass_k)
-        return None if found is None else {"cell": cell.stage, "base": self._base[self._own], "by_k": found}
+        point = self._points.of(cell.stage)
+        found = compare_at_budgets(base, point, self._pass_k)
+        if found is None:
+            return None
+        same_samples = compare(base, point, self._pass_k)["all"]
+        return {"cell": cell.stage, "base": self._base[self._own], "same_samples": same_samples, "by_k": found}
 
     def _targets(self) -> Iterator[dict[str, Any]]:
         """Soft minus hard, all else equal: same samples, same steps."""

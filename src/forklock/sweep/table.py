@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from forklock.sweep.labels import group_label, setting, variant
 from forklock.sweep.rows import DONE, FAILED
 from forklock.sweep.schedule import is_consequence
 
@@ -37,10 +38,10 @@ def _cells(name: str, benchmark: Mapping[str, Any], pass_k: list[int]) -> Table:
     best = {(found["k"], found["cell"]) for found in benchmark["best"]}
     best |= {(found["k"], found["base"]) for found in benchmark["best"]}
     for row in benchmark["base"]:
-        table.add_row("base", _setting(row["decoding"]), "", *_numbers(row, pass_k, best))
+        table.add_row("base", setting(row["decoding"]), "", *_numbers(row, pass_k, best))
     for row in benchmark["cells"]:
-        named = f"{_setting(row['train'])}{_variant(row)}"
-        table.add_row(named, _setting(row["eval"]), f"{row['effective_temperature']:.3g}", *_numbers(row, pass_k, best))
+        named = f"{setting(row['train'])}{variant(row)}"
+        table.add_row(named, setting(row["eval"]), f"{row['effective_temperature']:.3g}", *_numbers(row, pass_k, best))
     return table
 
 
@@ -62,10 +63,10 @@ def _best(benchmark: Mapping[str, Any]) -> Iterator[RenderableType]:
     cells = {row["stage"]: row for row in benchmark["cells"]}
     for found in benchmark["best"]:
         k, cell, base = found["k"], cells[found["cell"]], rows[found["base"]]
-        named = f"trained at {_setting(cell['train'])}{_variant(cell)}, decoded at {_setting(cell['eval'])}"
+        named = f"trained at {setting(cell['train'])}{variant(cell)}, decoded at {setting(cell['eval'])}"
         yield Text(f"pass@{k}: the best of {found['num_cells']} cells (*) is {named}")
         yield Text(f"  to base at its own decoding: {_difference(found['to_base_own'])}")
-        at = _setting(base["decoding"])
+        at = setting(base["decoding"])
         num_points = found["num_base_points"]
         yield Text(f"  to base at the best of its {num_points} decodings ({at}): {_difference(found['to_best_base'])}")
     if benchmark["best"]:
@@ -83,22 +84,6 @@ def _fits(benchmark: Mapping[str, Any]) -> Iterator[RenderableType]:
         peak = "no peak" if fit["peak"] is None else f"peak at {fit['peak']:.2f}"
         outside = "" if fit["peak"] is None or fit["is_peak_inside"] else ", outside the cells"
         yield Text(f"{group}: R2 {explained}, {peak}{outside}")
-
-
-def group_label(found: Mapping[str, Any], others: list[dict[str, Any]]) -> str:
-    """A group of cells in words: of target and evaluation only what tells groups apart."""
-    label = cut_label(found["train_top_k"], found["train_top_p"])
-    if len({other["target"] for other in others}) > 1:
-        label += f", {found['target']}"
-    if len({(other["eval_top_k"], other["eval_top_p"]) for other in others}) > 1:
-        label += f", eval {cut_label(found['eval_top_k'], found['eval_top_p'])}"
-    return label
-
-
-def cut_label(top_k: int, top_p: float) -> str:
-    if (top_k, top_p) == (0, 1.0):
-        return "no truncation"
-    return " ".join([f"k={top_k}"] * bool(top_k) + [f"p={top_p:g}"] * (top_p < 1))
 
 
 def _transfer(found: list[dict[str, Any]], benchmarks: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -120,16 +105,6 @@ def _failures(failures: Mapping[str, str]) -> Table:
     if num_more := len(failures) - table.row_count:
         table.add_row(f"{num_more} more", "need these")
     return table
-
-
-def _variant(row: Mapping[str, Any]) -> str:
-    parts = [" soft"] * (row["target"] == "soft") + [f" seed {row['seed']}"] * bool(row["seed"])
-    return "".join(parts + [f" step {row['checkpoint']}"] * (row["checkpoint"] is not None))
-
-
-def _setting(decoding: Mapping[str, Any]) -> str:
-    cut = "" if (decoding["top_k"], decoding["top_p"]) == (0, 1.0) else f"/{decoding['top_k']}/{decoding['top_p']:g}"
-    return f"{decoding['temperature']:g}{cut}"
 
 
 def _flat(found: Mapping[str, float]) -> str:
