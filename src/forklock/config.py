@@ -207,6 +207,9 @@ class TrainConfig(Section):
     lora: LoraConfig | None = None
     """Absent: full fine-tuning."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    only_verified_samples: bool = False
+    """A baseline, not self-distillation: leave out every sample that fails its problem's tests. The recipe's name has
+    to say `verified-only`, and prompts have to be the microworld's, whose tests are known."""
 
     @model_validator(mode="after")
     def _check_schedule(self) -> Self:
@@ -433,11 +436,25 @@ class Recipe(Section):
         targets += self.sweep.targets if self.sweep else ()
         if "soft" in targets and not self.synthesize.record_target:
             raise ValueError('train.target = "soft" needs synthesize.record_target = true')
+        if self.train.only_verified_samples:
+            self._check_baseline()
         if self.sweep is not None:
             self._check_sweep(self.sweep)
         if reserved := {"base", "student"} & self.students.keys():
             raise ValueError(f"`students.{reserved.pop()}`: the name is taken, by the recipe's own model")
         return self
+
+    def _check_baseline(self) -> None:
+        if "verified-only" not in self.name:
+            raise ValueError(
+                "train.only_verified_samples: verdicts would pick training rows, which self-distillation never does; a "
+                'baseline that does has "verified-only" in its `name`'
+            )
+        if self.prompts.source != "microworld":
+            raise ValueError(
+                f'train.only_verified_samples: the tests of prompts from source = "{self.prompts.source}" are not '
+                'known; it works with source = "microworld" alone'
+            )
 
     def _check_sweep(self, sweep: SweepConfig) -> None:
         targets = sweep.targets or (self.train.target,)

@@ -43,8 +43,8 @@ def run_until(
 
     With several rounds `synthesize` is the first one's, `train` the last one's.
     """
-    with opened(recipe, run_dir) as (run, pinned):
-        plan = plan_stages(pinned, students_of(pinned)[:1])
+    with opened(recipe, run_dir) as (run, pinned), Session(pinned) as session:
+        plan = plan_stages(pinned, students_of(pinned)[:1], session)
         name = plan.trainings[OWN] if last == "train" else last
         stages = plan.closure([name])
         if is_launched():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from forklock import analyze, evaluate, prompts, synthesize, train
+from forklock import analyze, evaluate, prompts, synthesize, train, verified_only
 from forklock.config import Recipe
 from forklock.decoding import Decoding
 from forklock.evaluate import PointPlan, Session
@@ -72,7 +72,7 @@ def plan_stages(
     plan, shared = Plan(), session or Session(recipe)
     plan.add("prompts", _prompts(recipe))
     for student in students:
-        _add_rounds(plan, student)
+        _add_rounds(plan, student, shared)
     points = {BASE: evaluate.plan_points(recipe, BASE, [*base_decodings(recipe), *base])}
     for student in students:
         points[student.name] = evaluate.plan_points(recipe, student.name, student.decodings, student.checkpoints)
@@ -91,12 +91,15 @@ def plan_points(recipe: Recipe, points: Iterable[PointPlan], session: Session | 
     return plan
 
 
-def _add_rounds(plan: Plan, student: Student) -> None:
+def _add_rounds(plan: Plan, student: Student, session: Session) -> None:
     """Each round's frozen model is the student of the one before."""
     model: dict[str, str] = {}
     for number in range(1, student.recipe.rounds + 1):
         synthesis = plan.add("synthesize", _synthesize(student, number, model))
-        training = plan.add("train", _train(student, number, {"synthesize": synthesis, **model}))
+        reads = {"synthesize": synthesis, **model}
+        if student.recipe.train.only_verified_samples:
+            reads[train.VERIFIED] = plan.add(verified_only.KIND, _verify(student, number, synthesis, session))
+        training = plan.add("train", _train(student, number, reads))
         model = {MODEL: training}
         plan.syntheses[student.name], plan.trainings[student.name] = synthesis, training
 
@@ -122,6 +125,17 @@ def _synthesize(student: Student, number: int, model: Mapping[str, str]) -> Stag
     )
 
 
+def _verify(student: Student, number: int, synthesis: str, session: Session) -> Stage:
+    """Of a baseline alone: the one stage that lets verdicts pick what is trained on."""
+    return Stage(
+        name=_name(verified_only.KIND, student, number),
+        body=partial(verified_only.run, student.recipe, session),
+        config=verified_only.stage_config(student.recipe),
+        reads={"synthesize": synthesis},
+        derived=("summary.json",),
+    )
+
+
 def _train(student: Student, number: int, reads: Mapping[str, str]) -> Stage:
     recipe = _of_round(student.recipe, number)
     return Stage(
@@ -140,7 +154,7 @@ def _point(recipe: Recipe, point: PointPlan, session: Session, model: Mapping[st
 
     return Stage(
         name=point.stage_name,
-        body=_on_model(run, recipe, train.model_folder(point.checkpoint)),
+        body=_on_model(run, recipe, train.folder_at(point.checkpoint)),
         config=point.config(recipe),
         reads=model,
         derived=("summary.json",),
@@ -172,7 +186,7 @@ def _name(kind: str, student: Student, number: int) -> str:
 
 
 def _on_model(
-    run: Callable[[Recipe, StageDir], None], recipe: Recipe, folder: str = train.model_folder(None)
+    run: Callable[[Recipe, StageDir], None], recipe: Recipe, folder: str = train.folder_at(None)
 ) -> Callable[[StageDir], None]:
     """A body that works with the model which the run made for it, if its stage reads one."""
 

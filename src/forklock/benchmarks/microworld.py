@@ -10,7 +10,8 @@ from forklock.benchmarks.compare import identical, show_value
 from forklock.benchmarks.one_process import run_once, score_of
 from forklock.benchmarks.problem import Benchmark, BenchmarkError, Problem, id_of, text_of
 from forklock.benchmarks.score import Difference, Score
-from forklock.microworld.rows import NUM_EVALUATION_PROBLEMS
+from forklock.microworld.problems import draw_problems
+from forklock.microworld.rows import NUM_EVALUATION_PROBLEMS, NUM_PROMPTS
 from forklock.prompts import Prompt
 from forklock.prompts.rows import Row
 from forklock.prompts.sources import KNOWN_SOURCES
@@ -58,6 +59,20 @@ def _make(row: Row) -> Problem:
         raise BenchmarkError(f"{row.place}: `tests` is not a JSON list of pairs: {error}") from None
     prompt = Prompt(id_of(row, "id"), text_of(row, "question"), form="function")
     return MicroworldProblem(prompt, row.place, difficulty, inputs, outputs)
+
+
+def training_problems(revision: str | None, limit: int | None) -> dict[str, MicroworldProblem]:
+    """The problems behind self-distillation's prompts, with their tests: for a baseline that may see verdicts."""
+    return {
+        problem.problem_id: MicroworldProblem(
+            Prompt(problem.problem_id, problem.statement, form="function"),
+            f"microworld ssd {revision or 0}",
+            problem.difficulty,
+            problem.inputs,
+            problem.outputs,
+        )
+        for problem in draw_problems("ssd", int(revision or 0), limit or NUM_PROMPTS)
+    }
 
 
 MICROWORLD = Benchmark(

@@ -83,6 +83,8 @@ def require_stage(run_dir: Path, name: str) -> None:
 
 
 def _kept(recipe: Recipe, run_dir: Path, counts: ExportCounts) -> Iterator[Sample]:
+    if recipe.train.only_verified_samples:
+        raise ExportError(f"{run_dir}: is a verified-only baseline, whose choice of samples is not exported")
     for sample in samples_in(run_dir / "synthesize"):
         counts.num_samples += 1
         if sample.degenerate is not None and recipe.synthesize.drop_degenerate:

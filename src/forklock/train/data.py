@@ -8,7 +8,7 @@ its recorded support.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -49,6 +49,8 @@ class Counts:
     """Where every sample of the synthesis went."""
 
     num_samples: int = 0
+    num_failed_tests: int = 0
+    """Left out of a verified-only baseline; nothing else knows of tests."""
     num_degenerate: dict[str, int] = field(default_factory=dict)
     """Left out for their form, by reason (`synthesize.drop_degenerate`)."""
     num_too_long: int = 0
@@ -75,8 +77,13 @@ class TrainingData:
     """How the frozen model ended on prompts that are held out; on prompts trained on where none are."""
 
 
-def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -> TrainingData:
-    """Sort samples into those to train on, those held out and those left out; refuse what cannot be trained on."""
+def load_data(
+    recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int, passed: Container[tuple[str, int]] | None = None
+) -> TrainingData:
+    """Sort samples into those to train on, those held out and those left out; refuse what cannot be trained on.
+
+    `passed` is a verified-only baseline's: the samples that it may train on.
+    """
     train, counts, degenerate = recipe.train, Counts(), Counter[str]()
     kept: list[Sequence] = []
     lengths: list[int] = []
@@ -87,6 +94,9 @@ def load_data(recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int) -
             endings.append(_ending(sample))
         if sample.degenerate is not None and recipe.synthesize.drop_degenerate:
             degenerate[sample.degenerate] += 1
+            continue
+        if passed is not None and sample.key not in passed:
+            counts.num_failed_tests += 1
             continue
         sequence = sequence_of(sample, vocabulary_size, keep_target=train.target == "soft")
         lengths.append(len(sequence.token_ids))
@@ -152,6 +162,8 @@ def _check(recipe: Recipe, counts: Counts, lengths: list[int]) -> None:
     train = recipe.train
     if counts.num_samples == 0:
         raise TrainingError("there are no samples to train on; run synthesize first")
+    if not lengths and counts.num_failed_tests:
+        raise TrainingError(f"no sample is left to train on: {counts.num_failed_tests} failed their problems' tests")
     if not lengths:
         reasons = ", ".join(f"{number} {reason}" for reason, number in counts.num_degenerate.items())
         raise TrainingError(

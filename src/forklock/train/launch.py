@@ -34,6 +34,8 @@ class Plan:
     scratch: Path
     done: frozenset[str]
     """Names of finished checkpoints."""
+    passed: frozenset[tuple[str, int]] | None = None
+    """Of a verified-only baseline: the samples that it may train on. Self-distillation knows none."""
 
 
 def is_launched() -> bool:

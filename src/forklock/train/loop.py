@@ -33,7 +33,7 @@ from forklock.train.data import TrainingData
 from forklock.train.devices import whole, wrap
 from forklock.train.errors import TrainingError
 from forklock.train.objective import Objective
-from forklock.train.stage import MODEL, model_folder
+from forklock.train.stage import MODEL, folder_at
 from forklock.train.state import CurvePoint, load_state, num_state_bytes, save_state
 from forklock.train.stop_health import StopHealth
 from forklock.train.trackers import tracking
@@ -215,7 +215,7 @@ def _checkpoint(
 ) -> None:
     """The model first, then the state: a kill between them takes the steps again and finds the model there."""
     step = curve[-1].step
-    name = model_folder(step)
+    name = folder_at(step)
     _require_space(job.scratch, job.model_bytes + num_state_bytes(objective), name)
     if not job.has(name):
         job.write(name, step, num_steps, objective)

@@ -113,10 +113,11 @@ def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_step
         "",
         f"{recipe.purpose}",
         "",
-        f"Simple self-distillation of `{recipe.model.path}`"
+        f"{'A baseline for s' if train.only_verified_samples else 'S'}imple self-distillation of `{recipe.model.path}`"
         + (f" at revision `{recipe.model.revision}`" if recipe.model.revision else "")
-        + f" with forklock {__version__}: the model was fine-tuned on its own raw samples. No sample was checked for",
-        "being right.",
+        + f" with forklock {__version__}: the model was fine-tuned on its own raw samples. "
+        + ("Only samples" if train.only_verified_samples else "No sample was checked for"),
+        "that passed their problems' tests were trained on." if train.only_verified_samples else "being right.",
         "",
         f"- samples: drawn at {recipe.synthesize.decoding}; {counts.num_trained_on:,} trained on, "
         f"{counts.num_completion_tokens:,} completion tokens, {counts.num_without_stop_token:,} of them cut by the "

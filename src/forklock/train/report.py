@@ -12,6 +12,7 @@ def render(summary: dict[str, Any]) -> Table:
     """Of a stage's `summary.json`."""
     table = Table(box=None, pad_edge=False, show_header=False)
     left_out = {**summary["num_degenerate"], "too long": summary["num_too_long"], "held out": summary["num_held_out"]}
+    left_out["failed their tests"] = summary.get("num_failed_tests", 0)
     left_out["held out, unfinished"] = summary["num_held_out_unfinished"]
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items() if number)
     table.add_row("samples trained on", f"{summary['num_trained_on']:,} of {summary['num_samples']:,}")

@@ -26,9 +26,11 @@ SUMMARY_FILE = "summary.json"
 CURVE_FILE = "curve.csv"
 MODEL = "model"
 """The folder of the trained model."""
+VERIFIED = "verified"
+"""The name under which a verified-only baseline's training reads its samples' verdicts."""
 
 
-def model_folder(checkpoint: int | None) -> str:
+def folder_at(checkpoint: int | None) -> str:
     """The folder of the model after so many steps; None: after the last."""
     return MODEL if checkpoint is None else f"checkpoint-{checkpoint:06d}"
 
@@ -37,13 +39,15 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
     with packages_of("train"):
         from forklock.train.endings import load_endings, measure_endings
         from forklock.train.worker import READY, lead, work, work_in_processes
+        from forklock.verified_only import passed_keys
 
     def publish(folder: Path) -> None:
         stage_dir.adopt(folder, folder.name)
 
     start, scratch, samples = time.monotonic(), stage_dir.scratch(), stage_dir.upstream("synthesize")
     _publish_all(scratch / READY, publish)  # what a killed call had finished
-    plan = Plan(recipe, samples, scratch, frozenset(stage_dir.done))
+    passed = passed_keys(stage_dir.upstream(VERIFIED)) if stage_dir.reads(VERIFIED) else None
+    plan = Plan(recipe, samples, scratch, frozenset(stage_dir.done), passed)
     if is_launched():
         counts, outcome = lead(plan, publish)
     elif recipe.train.num_processes > 1:
@@ -83,6 +87,8 @@ def stage_config(recipe: Recipe, *, is_model_made_by_run: bool = False) -> dict[
     """What decides the weights: not how a step is cut into forward passes, nor over how many devices, nor how the
     model is decoded afterwards (its generation config holds what the recipe had then; `export model` renews it)."""
     how = {"tokens_per_device", "num_processes", "gradient_checkpointing", "sharding", "trackers", "loss_kernel"}
+    if not recipe.train.only_verified_samples:
+        how.add("only_verified_samples")  # self-distillation does not know the word
     return {
         "model": identity(recipe.model, is_made_by_run=is_model_made_by_run),
         "train": recipe.train.model_dump(mode="json", exclude=how),

@@ -54,7 +54,7 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
         require_liger(accelerator.device)
     stops = stop_token_ids(recipe.model)  # where a model that is not there is found out
     config = AutoConfig.from_pretrained(recipe.model.path, revision=recipe.model.revision or "main")
-    data = load_data(recipe, samples_in(plan.samples), config.get_text_config().vocab_size)
+    data = load_data(recipe, samples_in(plan.samples), config.get_text_config().vocab_size, plan.passed)
     tokenizer = load_tokenizer(recipe.model)
     _check_tokenizer(plan.samples, tokenizer, recipe.model.path)
     objective, saved_type = place(recipe, accelerator)

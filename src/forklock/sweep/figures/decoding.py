@@ -119,8 +119,10 @@ def draw_base_grid(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int
         labels = [f"{temperature:g}" for temperature in temperatures]
         heat = Heat([cut_label(*cut) for cut in cuts], labels, values, words, outlined)
         plot_heat(axes, heat, *value_range([value for line in values for value in line]))
+        axes.tick_params(axis="y", labelleft=axes is panels[0])
         axes.set_title(f"pass@{k} (%)")
         axes.set_xlabel("evaluation temperature T")
+    figure.subplots_adjust(left=1.1 / figure.get_size_inches()[0], wspace=0.08)
     add_headline(figure, f"{name}: the frozen model over temperature and truncation (outlined: its best)")
     found_rows = [
         {"stage": row["stage"], "state": row["state"], **row["decoding"], "k": k} | estimate_fields(estimate_of(row, k))

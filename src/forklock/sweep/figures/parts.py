@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 UNTRUNCATED = "#7F7F7F"
 GROUP_COLORS = (style.TEACHER, style.CONTROL, "#CC79A7", style.STUDENT, "#8C7A00", "#56B4E9")
 """Of truncated groups; beyond the last they repeat."""
+MANY_COLUMNS = 8
+"""With so many, a word takes smaller letters than a number to stay in its field of a heat map."""
 MARKERS = ("o", "s", "D", "^", "v", "P")
 
 
@@ -66,6 +68,11 @@ def plot_series(axes: Axes, series: Sequence[Series], places: Sequence[str]) -> 
             capsize=3,
             label=one.label,
         )
+        for place, found in enumerate(one.found):
+            if found is None:
+                at = place + shift, 0.03
+                words: dict[str, Any] = {"ha": "center", "rotation": 90, "fontsize": 8, "color": one.color}
+                axes.text(*at, "undefined", transform=axes.get_xaxis_transform(), **words)
     axes.set_xticks(range(len(places)), list(places))
     axes.set_xlim(-0.5, len(places) - 0.5)
     axes.tick_params(axis="x", length=0)
@@ -95,7 +102,8 @@ def plot_heat(axes: Axes, heat: Heat, low: float, high: float) -> None:
             is_dark = value is not None and (value - low) / max(high - low, 1e-9) < 0.55
             text = heat.words[row][column] if value is None else f"{100 * value:.1f}"
             color = style.CUTOFF if text == FAILED else "white" if is_dark else style.INK
-            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8.5)
+            size = 8.5 if value is not None or len(values) < MANY_COLUMNS else 6.0
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
     if heat.outlined is not None:
         row, column = heat.outlined
         corner = column - 0.47, row - 0.45

@@ -119,7 +119,7 @@ def _plot_bars(axes: Axes, row: Mapping[str, Any], k: int, shift: float, bar: di
 
 
 def draw_trained_on(syntheses: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Of the samples that each model was trained on: how many hold no code, how many never ended (7a)."""
+    """Of the samples drawn for each model: how many hold no code, how many never ended (7a)."""
     found = {name: synthesis for name, synthesis in syntheses.items() if synthesis is not None}
     if not found:
         return []
@@ -127,19 +127,20 @@ def draw_trained_on(syntheses: Mapping[str, Any], folder: Path) -> list[Path]:
     figure = style.new_figure(8.5, height)
     axes = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "top": 1 - 0.6 / height, "bottom": 0.75 / height})
     colors = (style.TEACHER, style.STUDENT)
+    widest = 1.18 * max(0.05, *(synthesis[share] for synthesis in found.values() for share in SHARES))
     for number, (share, label) in enumerate(SHARES.items()):
         places = [place + (0.19 if number else -0.19) for place in range(len(found))]
         values = [synthesis[share] for synthesis in found.values()]
         axes.barh(places, values, height=0.36, color=colors[number], label=label)
         for place, value in zip(places, values, strict=True):
-            axes.text(value + 0.004, place, f"{value:.1%}", va="center", fontsize=8)
+            axes.text(value + 0.006 * widest, place, f"{value:.1%}", va="center", fontsize=8)
     axes.set_yticks(range(len(found)), list(found))
     axes.invert_yaxis()
-    axes.set_xlim(0, max(0.05, *(synthesis[share] for synthesis in found.values() for share in SHARES)) * 1.18)
+    axes.set_xlim(0, widest)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
-    axes.set_xlabel("share of the samples trained on (%)")
+    axes.set_xlabel("share of the samples drawn (%)")
     axes.legend(loc="lower right")
-    add_headline(figure, "What was trained on")
+    add_headline(figure, "What was drawn to train on")
     rows = [
         {"model": name, "stage": synthesis["stage"], "num_samples": synthesis["num_samples"]}
         | {share: synthesis[share] for share in SHARES}
