@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from forklock import recipes, running
 from forklock.benchmarks import VerdictName
@@ -40,13 +44,18 @@ def concluded(recipe: Recipe, run_dir: Path, counts: Counts, models: Container[s
         if models is None or model in models
         for plan, stage in stages.items()
     }
+    leave_points(run_dir, plans, counts)
+    return conclude(recipe, points, run_dir)
+
+
+def leave_points(run_dir: Path, plans: Mapping[str, PointPlan], counts: Counts) -> None:
+    """Complete stages of these names, with verdicts."""
     stages = [
         Stage(name=name, body=partial(_write, plan, counts(plan)), config={"counts": counts(plan)})
         for name, plan in plans.items()
     ]
     with open_run(run_dir) as run:
         run_stages(run, stages)
-    return conclude(recipe, points, run_dir)
 
 
 def _write(plan: PointPlan, counts: list[int], stage_dir: StageDir) -> None:
@@ -91,3 +100,25 @@ def lifelike(plan: PointPlan, num_problems: int = 120) -> list[int]:
     ease = 1.2 - 1.3 * (np.arange(num_problems) % 3) + 0.8 * np.sin(np.arange(num_problems))
     found: list[int] = generator.binomial(NUM_SAMPLES, 1 / (1 + np.exp(-(level + ease)))).tolist()
     return found
+
+
+def check_layout(figure: Figure, name: str) -> None:
+    """No text lies over another, or beyond an edge."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    outside = {id(label) for axes in figure.axes for label in _labels_out_of_view(axes)}
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and id(text) not in outside]
+    boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer()).padded(-1)) for text in texts]
+    boxes = [(text, box) for text, box in boxes if box.width > 0 and box.height > 0]
+    for index, (text, box) in enumerate(boxes):
+        assert box.x0 >= 0, (name, text)
+        assert box.x1 <= figure.bbox.width, (name, text)
+        for other, other_box in boxes[index + 1 :]:
+            assert not box.overlaps(other_box), (name, text, other)
+
+
+def _labels_out_of_view(axes: Axes) -> Iterator[Text]:
+    """Of ticks beyond the limits, which are not drawn."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        yield from (tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high)

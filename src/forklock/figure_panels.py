@@ -29,15 +29,15 @@ def estimate_fields(found: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: found[key] if found else None for key in ("mean", "low", "high")}
 
 
-def new_panels(number: int, num_legend_rows: int) -> tuple[Figure, list[Axes]]:
-    """A panel a k, room for a headline above and for a legend below."""
+def new_panels(number: int, num_legend_rows: int, left: float = 0.65) -> tuple[Figure, list[Axes]]:
+    """Room for a headline above, for a legend below, and of `left` inches for what stands beside the first."""
     columns = 2 if number == 4 else min(number, MOST_COLUMNS)
     rows = math.ceil(number / columns)
     legend = 0.22 * num_legend_rows + 0.15
     width, height = max(1.7, columns) * PANEL_WIDTH, rows * PANEL_HEIGHT + 0.8 + legend
     figure = style.new_figure(width, height)
     layout = {
-        "left": 0.65 / width,
+        "left": left / width,
         "right": 1 - 0.15 / width,
         "top": 1 - 0.75 / height,
         "bottom": (legend + 0.5) / height,

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from matplotlib.text import Text
-from report_cases import concluded, demo, lifelike
+from report_cases import check_layout, concluded, demo, lifelike
 
 from forklock import figure_style
 from forklock.evaluate import figures
@@ -143,21 +139,4 @@ def test_no_text_overlaps_and_single_points_have_whiskers(
         assert sorted(line.get_xdata()[0] for line in own) == [0.7, 1.6, 1.6]
     with figure_style.house_style():
         for name, figure in drawn.items():
-            canvas: Any = FigureCanvasAgg(figure)
-            canvas.draw()
-            outside = {id(label) for axes in figure.axes for label in _labels_out_of_view(axes)}
-            texts = [text for text in figure.findobj(Text) if text.get_text().strip() and id(text) not in outside]
-            boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer()).padded(-1)) for text in texts]
-            boxes = [(text, box) for text, box in boxes if box.width > 0 and box.height > 0]
-            for index, (text, box) in enumerate(boxes):
-                assert box.x0 >= 0, (name, text)
-                assert box.x1 <= figure.bbox.width, (name, text)
-                for other, other_box in boxes[index + 1 :]:
-                    assert not box.overlaps(other_box), (name, text, other)
-
-
-def _labels_out_of_view(axes: Axes) -> Iterator[Text]:
-    """Of ticks beyond the limits, which are not drawn."""
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = axis.get_view_interval()
-        yield from (tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high)
+            check_layout(figure, name)

@@ -61,10 +61,10 @@ def draw_targets(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int],
     ]  # fmt: skip
     settings = list(dict.fromkeys(row["setting"] for row in rows))
     height = 0.28 * len(settings) + 1.8
-    figure = style.new_figure(10, height)
+    figure = style.new_figure(11, height)
     panels = figure.subplots(
         1, len(pass_k), squeeze=False, sharey=True,
-        gridspec_kw={"left": 0.24, "right": 0.98, "top": 1 - 0.75 / height, "bottom": 0.6 / height, "wspace": 0.08},
+        gridspec_kw={"left": 0.28, "right": 0.98, "top": 1 - 0.75 / height, "bottom": 0.6 / height, "wspace": 0.08},
     )[0]  # fmt: skip
     for axes, k in zip(panels, pass_k, strict=True):
         shown = [row for row in rows if row["k"] == k and row["mean"] is not None]

@@ -107,7 +107,7 @@ def draw_base_grid(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int
     cuts = sorted({_cut(row) for row in rows})
     temperatures = sorted({row["decoding"]["temperature"] for row in rows})
     by_place = {(cuts.index(_cut(row)), temperatures.index(row["decoding"]["temperature"])): row for row in rows}
-    figure, panels = new_panels(len(pass_k), num_legend_rows=0)
+    figure, panels = new_panels(len(pass_k), num_legend_rows=0, left=1.1)
     for axes, k in zip(panels, pass_k, strict=True):
         values: list[list[float | None]] = [[None] * len(temperatures) for _ in cuts]
         words = [[""] * len(temperatures) for _ in cuts]
@@ -122,7 +122,6 @@ def draw_base_grid(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int
         axes.tick_params(axis="y", labelleft=axes is panels[0])
         axes.set_title(f"pass@{k} (%)")
         axes.set_xlabel("evaluation temperature T")
-    figure.subplots_adjust(left=1.1 / figure.get_size_inches()[0], wspace=0.08)
     add_headline(figure, f"{name}: the frozen model over temperature and truncation (outlined: its best)")
     found_rows = [
         {"stage": row["stage"], "state": row["state"], **row["decoding"], "k": k} | estimate_fields(estimate_of(row, k))

@@ -16,39 +16,36 @@ from forklock.figure_panels import (
     save_with_rows,
     whiskers,
 )
-from forklock.sweep.figures.parts import GROUP_COLORS, MARKERS, estimate_of, row_at
+from forklock.sweep.figures.parts import MARKERS, estimate_of, row_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+BestSteps = list[tuple[Mapping[str, Any], Mapping[str, float]]]
+"""A row a temperature, and its estimate."""
+MODEL_COLORS = (style.STUDENT, style.CONTROL, "#CC79A7", "#D55E00", "#8C7A00", "#56B4E9")
 SHARES = {"share_without_code": "without extractable code", "share_at_limit": "at the length limit"}
 
 
 def draw_checkpoints(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
-    """The best over all checkpoints at each T_eval, the step beside its dot."""
+    """The best over all checkpoints at each T_eval; the step is in the CSV, and with one model beside its dot."""
     rows = benchmark["cells"]
     if not any(row["checkpoint"] is not None for row in rows):
         return []
-    models = list(dict.fromkeys((row["model"], row["eval"]["top_k"], row["eval"]["top_p"]) for row in rows))
-    figure, panels = new_panels(len(pass_k), num_legend_rows=(len(models) + 3) // 3)
+    models = list(dict.fromkeys(_model_of(row) for row in rows))
+    figure, panels = new_panels(len(pass_k), num_legend_rows=(len(models) + 2) // 2)
     found_rows: list[dict[str, Any]] = []
     for axes, k in zip(panels, pass_k, strict=True):
         for number, model in enumerate(models):
             best = _best_steps([row for row in rows if _model_of(row) == model], k)
-            color = style.STUDENT if number == 0 else GROUP_COLORS[number % len(GROUP_COLORS)]
-            xs = [row["eval"]["temperature"] for row, _ in best]
-            label = f"trained at {model[0]}, best of its checkpoints"
-            axes.errorbar(xs, [each["mean"] for _, each in best], whiskers([each for _, each in best]), color=color,
-                          marker=MARKERS[number % len(MARKERS)], capsize=3, linewidth=1.6, label=label)  # fmt: skip
-            for row, each in best:
-                step = "end" if row["checkpoint"] is None else str(row["checkpoint"])
-                axes.annotate(
-                    step, (row["eval"]["temperature"], each["mean"]), (5, 5), textcoords="offset points", fontsize=8
-                )
-                found_rows.append(
-                    {"model": model[0], "k": k, "eval_temperature": row["eval"]["temperature"],
-                     "checkpoint": row["checkpoint"], "stage": row["stage"], **estimate_fields(each)}
-                )  # fmt: skip
+            drawn = f"trained at {model[0]}, best of its checkpoints", MODEL_COLORS[number % 6], MARKERS[number % 6]
+            _plot_best_steps(axes, best, drawn, has_steps=len(models) == 1)
+            found_rows += [
+                {"model": model[0], "k": k, "eval_temperature": row["eval"]["temperature"]}
+                | {name: row[name] for name in ("checkpoint", "stage")}
+                | estimate_fields(each)
+                for row, each in best
+            ]
         if (base := estimate_of(row_at(benchmark["base"], benchmark["base_own"]), k)) is not None:
             axes.axhline(base["mean"], label="base, its own decoding", **style.TEACHER_LINE)
         percent_scale(axes, f"pass@{k} (%)")
@@ -59,11 +56,22 @@ def draw_checkpoints(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[i
     return save_with_rows(figure, found_rows, folder, f"checkpoints-{name}")
 
 
+def _plot_best_steps(axes: Axes, best: BestSteps, drawn: tuple[str, str, str], *, has_steps: bool) -> None:
+    label, color, marker = drawn
+    places = [(row["eval"]["temperature"], each["mean"]) for row, each in best]
+    line: dict[str, Any] = {"color": color, "marker": marker, "capsize": 3, "linewidth": 1.6, "label": label}
+    axes.errorbar([x for x, _ in places], [y for _, y in places], whiskers([each for _, each in best]), **line)
+    if has_steps:  # of several models they would be written over each other
+        for (row, _), place in zip(best, places, strict=True):
+            step = "end" if row["checkpoint"] is None else str(row["checkpoint"])
+            axes.annotate(step, place, (5, 5), textcoords="offset points", fontsize=8)
+
+
 def _model_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["model"], row["eval"]["top_k"], row["eval"]["top_p"]
 
 
-def _best_steps(rows: Sequence[Mapping[str, Any]], k: int) -> list[tuple[Mapping[str, Any], Mapping[str, float]]]:
+def _best_steps(rows: Sequence[Mapping[str, Any]], k: int) -> BestSteps:
     found = []
     for temperature in sorted({row["eval"]["temperature"] for row in rows}):
         here = [(row, each) for row in rows if row["eval"]["temperature"] == temperature

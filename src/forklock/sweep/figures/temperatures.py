@@ -49,7 +49,7 @@ def draw_effective(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int
             cells = [row for row in _ends(benchmark) if _key_of_cell(row) == _key(fit)]
             _plot_group(axes, cells, fit, (label, colors[label], MARKERS[number % len(MARKERS)]))
         if (base := estimate_of(row_at(benchmark["base"], benchmark["base_own"]), k)) is not None:
-            axes.axhline(base["mean"], label="base, its own decoding", **style.TEACHER_LINE | {"linewidth": 1.2})
+            axes.axhline(base["mean"], label="base, its own decoding", color=style.INK, linestyle="--", linewidth=1.1)
         _say_fits(axes, [(colors[labels[_key(fit)]], fit) for fit in fits if fit["k"] == k])
         percent_scale(axes, f"pass@{k} (%)")
         axes.set_title(f"pass@{k}")
