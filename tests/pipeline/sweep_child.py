@@ -1,4 +1,4 @@
-"""A sweep in a process of its own, killed when the chosen event is about to be written; and workers that know fakes."""
+"""A sweep in a process of its own, stopped when the chosen event is about to be written; workers that know fakes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from forklock.sweep import workers
 from forklock.sweep.taking import run_sweep
 
 
-def sweep(recipe: Recipe, run_dir: Path, at_event: int, num_parallel: int = 1) -> None:
+def sweep(recipe: Recipe, run_dir: Path, at_event: int, num_parallel: int = 1, number: int = signal.SIGKILL) -> None:
     use_fake_training()
     workers._work = work
     keep, num_kept = EventLog.keep, 0
 
     def keep_or_die(self: EventLog, record: Event) -> None:
         nonlocal num_kept
-        if num_kept == at_event:
-            os.kill(os.getpid(), signal.SIGKILL)
         num_kept += 1
+        if num_kept == at_event + 1:
+            os.kill(os.getpid(), number)
         keep(self, record)
 
     EventLog.keep = keep_or_die  # type: ignore[method-assign]

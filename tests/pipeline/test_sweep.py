@@ -276,18 +276,23 @@ def test_what_fails_or_dies_in_its_process_leaves_the_others(
 
 
 @pytest.mark.slow
-def test_a_killed_starter_takes_its_workers_along(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)])
+def test_a_stopped_starter_takes_its_workers_along(number: int, code: int, recipe: Recipe, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    child = multiprocessing.get_context("spawn").Process(target=sweep_child.sweep, args=(recipe, run_dir, 20, 2))
+    arguments = (recipe, run_dir, 20, 2, number)
+    child = multiprocessing.get_context("spawn").Process(target=sweep_child.sweep, args=arguments)
     child.start()
     child.join()
-    assert child.exitcode == -signal.SIGKILL
+    assert child.exitcode == code
     with (run_dir / "run.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last worker has ended: it was lent the lock
+        if number == signal.SIGKILL:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # waits until the last worker has ended: it was lent the lock
+        else:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert run_sweep(recipe, run_dir) == {}
-    finished = Counter(event.stage for event in read_events(run_dir) if event.event == "stage_finished")
+    finished = {event.stage for event in read_events(run_dir) if event.event == "stage_finished"}
     planned = plan_sweep(recipe)
-    assert set(finished) == {stage.name for stage in planned.plan.closure(planned.wanted)}
+    assert finished == {stage.name for stage in planned.plan.closure(planned.wanted)}
 
 
 def test_each_process_has_its_share_of_the_devices(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

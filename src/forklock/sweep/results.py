@@ -67,6 +67,8 @@ class _Benchmark:
     def as_json(self) -> dict[str, Any]:
         rows = [row_of(cell, self._points, self._pass_k) for cell in self._cells]
         return {
+            "notes": self._notes(),
+            "is_isolated": all(self._points.of(stage).is_isolated for stage in self._done_stages()),
             "base": [self._base_row(plan) for plan in self._base],
             "base_own": self._base[self._own],
             "cells": rows,
@@ -77,6 +79,13 @@ class _Benchmark:
             "matched_budgets": self._budgets(),
             "targets": list(self._targets()),
         }
+
+    def _done_stages(self) -> list[str]:
+        stages = [*self._base.values(), *(cell.stage for cell in self._cells)]
+        return [stage for stage in dict.fromkeys(stages) if self._points.is_done(stage)]
+
+    def _notes(self) -> list[str]:
+        return list(dict.fromkeys(note for stage in self._done_stages() for note in self._points.notes(stage)))
 
     def _base_row(self, plan: PointPlan) -> dict[str, Any]:
         decoding = plan.decoding

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from forklock.evaluate.metrics import Point, describe
+from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
 from forklock.run_dir import write_text
 from forklock.run_dir.manifest import MANIFEST_NAME
@@ -40,6 +42,11 @@ class Points:
         if stage not in self._read:
             self._read[stage] = Point.of(stage, verdicts_in(self._run_dir / stage))
         return self._read[stage]
+
+    def notes(self, stage: str) -> list[str]:
+        """What people should be told about its problems."""
+        summary = json.loads((self._run_dir / stage / SUMMARY_FILE).read_text(encoding="utf-8"))
+        return list(summary["notes"])
 
     def described(self, stage: str, pass_k: Sequence[int]) -> dict[str, Any]:
         """State, reason and, where it is done, everything that is reported about a point."""

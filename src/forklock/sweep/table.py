@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from forklock.evaluate.table import UNSAFE
 from forklock.sweep.labels import group_label, setting, variant
 from forklock.sweep.rows import DONE, FAILED
 from forklock.sweep.schedule import is_consequence
@@ -20,6 +21,9 @@ def render(report: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for name, benchmark in report["benchmarks"].items():
         parts += [_cells(name, benchmark, report["pass_k"]), *_best(benchmark), *_fits(benchmark)]
+        parts += [Text.from_markup(f"[yellow]note[/]: {escape(note)}") for note in benchmark["notes"]]
+        if not benchmark["is_isolated"]:
+            parts.append(Text.from_markup(f"[bold red]{UNSAFE}[/]"))
     parts += _transfer(report["transfer"], report["benchmarks"])
     if report["failures"]:
         parts.append(_failures(report["failures"]))

@@ -88,7 +88,7 @@ def take_in_processes(run: Run, schedule: Schedule, job: Job, num_workers: int) 
                     jobs.append(worker.job)
         run.lock.describe()
     finally:
-        _end(workers)
+        _end(run, workers)
 
 
 def _hand_out(run: Run, schedule: Schedule, workers: list[_Worker], jobs: list[Job]) -> None:
@@ -111,8 +111,7 @@ def _hear(run: Run, schedule: Schedule, worker: _Worker) -> bool:
         schedule.fail(worker.stage, f"its process ended {_how(worker.process.exitcode)}")
         return False
     if isinstance(message, Event):
-        assert isinstance(run.events, EventLog)
-        run.events.keep(message)
+        _keep(run, message)
         return True
     assert isinstance(message, _Outcome)
     if message.is_fatal:
@@ -141,22 +140,34 @@ def _start(run: Run, job: Job) -> _Worker:
     return _Worker(process, ours, job)
 
 
-def _end(workers: Sequence[_Worker]) -> None:
-    """Idle workers leave when nothing more can come; one at work is interrupted, as by Ctrl-C."""
+def _end(run: Run, workers: Sequence[_Worker]) -> None:
+    """Idle workers are told to leave; one at work is interrupted, as by Ctrl-C, and its last words are kept."""
     for worker in workers:
-        worker.connection.close()
-        if worker.stage is not None and worker.process.pid is not None:
-            with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, BrokenPipeError):
+            if worker.stage is None:
+                worker.connection.send(None)
+            elif worker.process.pid is not None:
                 os.kill(worker.process.pid, signal.SIGINT)
     for worker in workers:
         worker.process.join(STOPPING_S)
         worker.process.kill()
         worker.process.join()
+        with suppress(EOFError, ConnectionResetError):
+            while worker.connection.poll():
+                if isinstance(message := worker.connection.recv(), Event):
+                    _keep(run, message)
+        worker.connection.close()
+
+
+def _keep(run: Run, event: Event) -> None:
+    assert isinstance(run.events, EventLog)
+    run.events.keep(event)
 
 
 def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: int) -> None:
     """In the worker."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is the starter's, who passes it on once
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are without
     if sys.platform == "linux":
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != starter:  # it died while this worker was being started
@@ -169,8 +180,8 @@ def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: i
     run = Run(run_dir, lock, Events(connection.send))
     with suppress(KeyboardInterrupt, EOFError), Session(job.recipe, allow_unsafe=job.allow_unsafe) as session:
         stages = plan_sweep(job.recipe, session).plan.stages
-        while True:
-            stage = stages[connection.recv()]
+        while (name := connection.recv()) is not None:
+            stage = stages[name]
             if not stage.name.startswith(f"{FAMILY}/"):
                 session.release()
             connection.send(_outcome(run, stage))
