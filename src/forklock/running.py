@@ -75,7 +75,7 @@ def run_all(recipe: Recipe, run_dir: Path, *, allow_unsafe: bool = False) -> Non
 def run_points(recipe: Recipe, run_dir: Path, points: Sequence[PointPlan], *, allow_unsafe: bool = False) -> None:
     """Bring points of the frozen model to completion, whatever else the recipe asks for; nothing is trained."""
     with (
-        _opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
+        opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
         Session(pinned, allow_unsafe=allow_unsafe) as session,
     ):
         stages = list(plan_points(pinned, points, session).stages.values())
@@ -153,10 +153,13 @@ def plan_of(recipe: Recipe) -> Plan:
     return plan_stages(recipe, students_of(recipe))
 
 
+def whole_plan(recipe: Recipe) -> Plan:
+    """All that a recipe asks for, with its sweep."""
+    return plan_of(recipe) if recipe.sweep is None else plan_sweep(recipe).plan
+
+
 def _stages_of_folder(run_dir: Path) -> list[Stage]:
-    recipe = recipe_of(run_dir)
-    plan = plan_of(recipe) if recipe.sweep is None else plan_sweep(recipe).plan
-    return list(plan.stages.values())
+    return list(whole_plan(recipe_of(run_dir)).stages.values())
 
 
 @contextmanager

@@ -23,10 +23,10 @@ class PointPlan:
     """`base`, also where it plays; or a student's name."""
     benchmark: BenchmarkName
     decoding: Decoding
-    plays: Decoding | None = None
-    """The frozen model stands in for its student of this training decoding, as if that were fitted ideally."""
     checkpoint: int | None = None
     """The step of the training at which the model is taken; None: the trained model."""
+    plays: Decoding | None = None
+    """The frozen model stands in for its student of this training decoding, as if that were fitted ideally."""
 
     @property
     def title(self) -> str:

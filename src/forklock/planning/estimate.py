@@ -136,7 +136,7 @@ def estimate(recipe: Recipe, run_dir: Path, measured_in: Path | None = None) -> 
     shape = read_shape(recipe)
     rates = find_rates(recipe, None if measured_in is None else measure(measured_in))
     prompts, machines = find_prompts(recipe, run_dir, rates), find_machines(recipe)
-    stages = list(running.plan_of(recipe).stages.values())
+    stages = list(running.whole_plan(recipe).stages.values())
     counted = Counter(recipe, rates, prompts, Disk(recipe, shape, rates)).count(stages)
     done = _done(run_dir, stages)
     work = [replace(each, is_done=each.stage in done) for each in counted]

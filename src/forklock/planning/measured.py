@@ -18,8 +18,13 @@ from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.sampling import shards_in
 from forklock.sampling.sample import read_lengths
 
-Kind = Literal["prompts", "synthesize", "train", "evaluate", "analyze"]
-_TELLTALES: dict[str, Kind] = {"synthesize": "synthesize", "train": "train", "benchmark": "evaluate"}
+Kind = Literal["prompts", "synthesize", "verify", "train", "evaluate", "analyze"]
+_TELLTALES: dict[str, Kind] = {
+    "synthesize": "synthesize",
+    "train": "train",
+    "benchmark": "evaluate",
+    "problems": "verify",
+}
 
 
 def kind_of(stage: Stage) -> Kind:
@@ -81,7 +86,7 @@ def measure(run_dir: Path) -> Measured:
     """Of a run folder with at least its synthesis complete."""
     recipe = running.recipe_of(run_dir)
     found, seconds = Measured(run_dir, recipe), _work_s(run_dir)
-    for stage in running.plan_of(recipe).stages.values():
+    for stage in running.whole_plan(recipe).stages.values():
         if (run_dir / stage.name / MANIFEST_NAME).is_file():
             _add(found, stage, seconds.get(stage.name, []))
     if not found.drawn["synthesize"].num_samples:

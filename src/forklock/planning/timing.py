@@ -67,6 +67,8 @@ class Clock:
                 return self._sampling(work)
             case "evaluate":
                 return self._evaluation(work)
+            case "verify":
+                return self._grading(work, StageTime({"overhead": self._overhead(work)}, self._overhead(work)))
             case "train":
                 return self._training(work)
             case "prompts" | "analyze":
@@ -89,7 +91,11 @@ class Clock:
         return StageTime(parts, first + max(parts["sampling"], writing))
 
     def _evaluation(self, work: StageWork) -> StageTime:
-        sampled, rate = self._sampling(work), self.rates.graded_per_s
+        return self._grading(work, self._sampling(work))
+
+    def _grading(self, work: StageWork, sampled: StageTime) -> StageTime:
+        """After what came before it in the same stage."""
+        rate = self.rates.graded_per_s
         if rate.value is None:
             return StageTime(sampled.parts, None, "; ".join(filter(None, [sampled.unknown, rate.mend])))
         workers = self.rates.num_grading_workers.value

@@ -75,6 +75,10 @@ class Counter:
                 work = replace(work, num_bytes=self.disk.prompt_bytes(self.prompts.count))
             elif kind == "synthesize":
                 work = self._synthesis(work, config["synthesize"])
+            elif kind == "verify":
+                num_samples = found[stage.reads["synthesize"]].num_samples
+                num_bytes = self.disk.verdict_bytes(num_samples)
+                work = replace(work, num_graded=num_samples, num_bytes=num_bytes)
             elif kind == "train":
                 work = self._training(work, config["train"], found[stage.reads["synthesize"]], config)
             elif kind == "evaluate":

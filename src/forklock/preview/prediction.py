@@ -79,7 +79,7 @@ def _pairs(recipe: Recipe, run_dir: Path, played: Sequence[_Found]) -> Iterator[
     that share a point are one."""
     taken: set[str] = set()
     by_cell = {(found.plan.plays, found.plan.decoding): found for found in played}
-    plan = running.plan_of(recipe)
+    plan = running.whole_plan(recipe)
     for model, training in plan.trainings.items():
         synthesis = plan.stages[plan.stages[training].reads["synthesize"]]
         if MODEL in synthesis.reads:
