@@ -32,7 +32,13 @@ from forklock.running import read_status
 TinyModel = Callable[[str], Path]
 SAMPLES = held_out_samples(20)
 NUM_POSITIONS = sum(len(sample.token_ids) for sample in SAMPLES)
-FIGURES = ("figure_06_real_model", "figure_class_moves", "figure_entropy_terms", "figure_syntax")
+FIGURES = (
+    "figure_05_fork_and_lock",
+    "figure_06_real_model",
+    "figure_class_moves",
+    "figure_entropy_terms",
+    "figure_syntax",
+)
 
 
 def nudged(model: Path, folder: Path, scale: float = 0.3) -> Path:
@@ -280,6 +286,28 @@ def test_code_is_told_from_prose(two_models: tuple[Path, Path], tmp_path: Path) 
     assert "".join(rows["token_text"][: len(rows["token_text"]) // 3]) == text + "<|im_end|>"
 
 
+def test_the_example_of_each_class_moved_further_than_three_quarters_of_it(analyzed: Path) -> None:
+    examples, rows = summary_of(analyzed)["examples"], all_rows(analyzed)
+    for name in ("fork", "lock"):
+        example, is_of_class = examples[name], rows["base_class"] == name
+        assert (example is None) == (not is_of_class.any())
+        if example is None:  # a model of random weights has no lock
+            continue
+        moved = rows["total_variation"][is_of_class]
+        at_most, below = (moved <= example["total_variation"]).mean(), (moved < example["total_variation"]).mean()
+        assert below < 0.75 <= at_most
+        assert example["num_positions_of_class"] == len(moved)
+        assert example["base_class"] == name
+        top = examples["mass_by_base_rank"][name][0]
+        assert top["base"]["mean"] == pytest.approx(rows["base_mass_by_rank"][is_of_class, 0].mean(), rel=1e-5)
+        is_same = is_of_class & (rows["prompt_id"] == example["prompt_id"])
+        place = np.flatnonzero(is_same & (rows["position"] == example["position"]))[0]
+        assert example["text_before"].endswith("".join(rows["token_text"][place - 2 : place]))
+        drawn = [one for one in example["candidates"] if one["token_id"] == rows["token_id"][place]]
+        assert all(one["trained_probability"] == pytest.approx(rows["trained_probability"][place]) for one in drawn)
+        assert sum(one["is_retained"] for one in example["candidates"]) == min(10, rows["support_size"][place])
+
+
 def test_figures_and_their_data_are_written(analyzed: Path) -> None:
     folder = analyzed / "figures"
     summary = summary_of(analyzed)
@@ -294,7 +322,7 @@ def test_figures_and_their_data_are_written(analyzed: Path) -> None:
         assert float(row["difference_standard_error"]) == point["difference"]["standard_error"]
     with (folder / "figure_class_moves.csv").open() as file:
         assert sum(int(row["num_positions"]) for row in csv.DictReader(file)) == NUM_POSITIONS
-    assert len(list(folder.glob("*.csv"))) == 7
+    assert len(list(folder.glob("*.csv"))) == 9
 
 
 def test_the_terminal_says_which_differences_are_noise(analyzed: Path) -> None:

@@ -35,3 +35,9 @@ def pieces_of(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> l
         pieces.append(after[len(before) :])
         context, start = start, end
     return pieces
+
+
+def text_of_token(tokenizer: PreTrainedTokenizerBase, token_id: int) -> str:
+    """Of one token by itself; part of a character shows as the replacement character."""
+    before: list[int] = tokenizer.encode("a", add_special_tokens=False)
+    return pieces_of(tokenizer, [*before, token_id])[-1]

@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,11 @@ class Shard:
 def run(recipe: Recipe, stage_dir: StageDir) -> None:
     with packages_of("train"):
         from forklock.analyze.contexts import choose_solutions
+        from forklock.analyze.examples import examples_in
         from forklock.analyze.figures import draw
         from forklock.analyze.measure import Settings
         from forklock.analyze.models import vocabulary_size
+        from forklock.analyze.pieces import text_of_token
         from forklock.analyze.rows import shards_in
         from forklock.analyze.summary import Summary
 
@@ -56,7 +59,9 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
         sums = Summary(settings, recipe.evaluate.student_decoding.temperature)
         for path in shards_in(stage_dir.path):
             sums.add_shard(path)
-        summary = {"contexts": recipe.analyze.contexts or "held-out samples", **sums.as_json()}
+        examples = examples_in(shards_in(stage_dir.path), partial(text_of_token, tokenizer))
+        contexts = recipe.analyze.contexts or "held-out samples"
+        summary = {"contexts": contexts, **sums.as_json(), "examples": examples}
         stage_dir.write_text(SUMMARY_FILE, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     if not stage_dir.is_done(FIGURES_FOLDER):
         summary = json.loads((stage_dir.path / SUMMARY_FILE).read_text(encoding="utf-8"))
