@@ -42,6 +42,7 @@ for command in (
     grading.grade,
     folders.status,
     folders.repair,
+    folders.report,
 ):
     app.command()(command)
 app.add_typer(recipes.app, name="recipes", invoke_without_command=True)

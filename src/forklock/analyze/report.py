@@ -12,7 +12,7 @@ from forklock.analyze.classes import CLASSES
 
 NOISE_STANDARD_ERRORS = 2.0
 """A difference of less is called noise."""
-_SHOWN = (
+SHOWN_MEASURES = (
     ("kept_mass", "KeptMass"),
     ("support_compression", "-log KeptMass"),
     ("within_support_reshaping", "(1 - T) Rényi entropy"),
@@ -50,7 +50,7 @@ def _means(measured: dict[str, Any]) -> Table:
     for name in ("base", "trained", "difference (s.e.)"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for key, words in _SHOWN:
+    for key, words in SHOWN_MEASURES:
         pair = measured[key]
         difference = pair["difference"]
         table.add_row(

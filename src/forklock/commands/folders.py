@@ -1,17 +1,16 @@
-"""Run folders: how far they are, and what to do when files of theirs are damaged."""
+"""Run folders: how far they are, what they show, and what to do when files of theirs are damaged."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, console, escape, print_json
+from forklock.commands.options import AsJson, RunFolder, console, escape, print_json
 
 
 def status(
-    run_dir: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    run_dir: RunFolder,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every file, however large.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +42,7 @@ def status(
 
 
 def repair(
-    run_dir: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    run_dir: RunFolder,
     as_json: AsJson = False,
 ) -> None:
     """Set damaged files aside, so that the command that made them makes just those again."""
@@ -59,3 +58,14 @@ def repair(
         lines = [*found.damage, *(f"set aside: {name}" for name in found.set_aside)]
         console().print(f"[bold]{found.stage}[/]\n" + "\n".join(map(escape, lines)), soft_wrap=True, highlight=False)
     console().print("run the same command again to go on" if repairs else "every file is as it was recorded")
+
+
+def report(run_dir: RunFolder, as_json: AsJson = False) -> None:
+    """Make RUN/report.html: verdict, tables, figures, solutions token by token, provenance; of unfinished runs too."""
+    from forklock.report import build
+
+    path = build(run_dir)
+    if as_json:
+        print_json({"run_dir": str(run_dir), "report": str(path)})
+        return
+    console().print(f"Report: {path}", soft_wrap=True, highlight=False)

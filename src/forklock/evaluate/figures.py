@@ -41,7 +41,7 @@ OWN_MARKER: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class _Curve:
+class Curve:
     """The points of one model at one truncation, by temperature."""
 
     label: str
@@ -70,11 +70,11 @@ def draw(report: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _draw_temperatures(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
-    fixed = _fixed(benchmark)
-    curves = list(_curves(benchmark))
-    figure, panels = new_panels(len(pass_k), num_legend_rows=math.ceil((len(curves) + 1) / 3))
+    fixed = fixed_stages(benchmark)
+    shown = list(curves(benchmark))
+    figure, panels = new_panels(len(pass_k), num_legend_rows=math.ceil((len(shown) + 1) / 3))
     for axes, k in zip(panels, pass_k, strict=True):
-        for curve in curves:
+        for curve in shown:
             _plot_curve(axes, curve, f"pass@{k}", fixed)
         percent_scale(axes, f"pass@{k} (%)")
         axes.set_title(f"pass@{k}")
@@ -99,11 +99,7 @@ def _draw_temperatures(name: str, benchmark: dict[str, Any], pass_k: Sequence[in
 
 
 def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
-    contests = [
-        contest
-        for contest in benchmark["contests"]
-        if contest["student"] == "own" and contest["base"] in ("usual", "temperature")
-    ]
+    contests = shown_contests(benchmark)
     sizes = {group: found["num_problems"] for group, found in benchmark["points"][0]["pass_at_k"].items()}
     kinds = list(dict.fromkeys((contest["model"], contest["base"]) for contest in contests))
     figure, panels = new_panels(len(pass_k), num_legend_rows=math.ceil(len(kinds) / 2))
@@ -136,17 +132,26 @@ def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fol
     return save_with_rows(figure, rows, folder, f"{GAINS}-{name}")
 
 
-def _curves(benchmark: dict[str, Any]) -> Iterator[_Curve]:
+def shown_contests(benchmark: dict[str, Any]) -> list[dict[str, Any]]:
+    """Students at their own decodings, against the base at its own and at its best temperature."""
+    return [
+        contest
+        for contest in benchmark["contests"]
+        if contest["student"] == "own" and contest["base"] in ("usual", "temperature")
+    ]
+
+
+def curves(benchmark: dict[str, Any]) -> Iterator[Curve]:
     """The base's other truncations first, so that they lie under the rest."""
     groups: dict[tuple[str, int, float], list[dict[str, Any]]] = {}
     for point in sorted(benchmark["points"], key=lambda point: point["decoding"]["temperature"]):
         key = (point["model"], point["decoding"]["top_k"], point["decoding"]["top_p"])
         groups.setdefault(key, []).append(point)
-    fixed = _fixed(benchmark)
+    fixed = fixed_stages(benchmark)
     students = list(dict.fromkeys(model for model, *_ in groups if model != BASE))
     colors = _colors(students)
     num_light = 0
-    curves = []
+    found = []
     for (model, top_k, top_p), points in sorted(groups.items(), key=lambda item: item[0]):
         is_own = any(point["stage"] in fixed for point in points)
         label = f"{'base' if model == BASE else student_label(model)}, k={top_k} p={top_p:g}"
@@ -157,12 +162,12 @@ def _curves(benchmark: dict[str, Any]) -> Iterator[_Curve]:
             num_light += 1
         else:
             line = {"color": colors[model], "linestyle": "-" if is_own else DASHES[0], "linewidth": 1.9}
-        curves.append(_Curve(label, points, line, is_light=model == BASE and not is_own))
+        found.append(Curve(label, points, line, is_light=model == BASE and not is_own))
     order = {BASE: 1, OWN: 2}
-    yield from sorted(curves, key=lambda curve: (not curve.is_light, order.get(curve.points[0]["model"], 3)))
+    yield from sorted(found, key=lambda curve: (not curve.is_light, order.get(curve.points[0]["model"], 3)))
 
 
-def _plot_curve(axes: Axes, curve: _Curve, metric: str, fixed: set[str]) -> None:
+def _plot_curve(axes: Axes, curve: Curve, metric: str, fixed: set[str]) -> None:
     shown = [point for point in curve.points if point["pass_at_k"][ALL][metric] is not None]
     found = [point["pass_at_k"][ALL][metric] for point in shown]
     temperatures = [point["decoding"]["temperature"] for point in shown]
@@ -206,7 +211,7 @@ def _colors(students: Sequence[str]) -> dict[str, str]:
     return {name: STUDENT_COLORS[index % len(STUDENT_COLORS)] for index, name in enumerate(unique)}
 
 
-def _fixed(benchmark: dict[str, Any]) -> set[str]:
+def fixed_stages(benchmark: dict[str, Any]) -> set[str]:
     """Stages of the models at their own decodings."""
     others = [student["stage"] for student in benchmark["others"].values()]
     return {stage for stage in (benchmark["base"], benchmark["student"], *others) if stage is not None}

@@ -26,7 +26,7 @@ def render(report: dict[str, Any]) -> RenderableType:
 
 def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[RenderableType]:
     points = {point["stage"]: point for point in benchmark["points"]}
-    rows = _rows(benchmark, points)
+    rows = shown_points(benchmark, points)
     for k in pass_k:
         yield _table(f"{name}, pass@{k}", benchmark, rows, f"pass@{k}")
     for label, point in rows.items():
@@ -54,15 +54,15 @@ def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]
     for group, num_problems in groups.items():
         table.add_column(f"{group} ({num_problems:,})", justify="right")
     for label, point in rows.items():
-        setting = f" {_setting(point['decoding'])}" if point["decoding"] else ""
+        setting = f" {setting_text(point['decoding'])}" if point["decoding"] else ""
         table.add_row(f"{label}{setting}", *(_estimate(point["pass_at_k"][group][metric]) for group in groups))
-    for label, found in _comparisons(benchmark, has_best=BEST in rows):
+    for label, found in comparisons(benchmark, has_best=BEST in rows):
         if found is not None:
             table.add_row(label, *(_difference(found[group][metric]) for group in groups))
     return table
 
 
-def _comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple[str, Any]]:
+def comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple[str, Any]]:
     for student, comparison in {"": benchmark, **benchmark["others"]}.items():
         prefix = f"{student}: " if student else ""
         yield f"{prefix}difference", comparison["difference"]
@@ -70,7 +70,7 @@ def _comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple
             yield f"{prefix}to the best base", comparison["difference_to_best_base"]
 
 
-def _rows(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def shown_points(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What is shown side by side; the other points of a sweep are in the JSON."""
     best = benchmark["best_base"]
     named = {"base": benchmark["base"], BEST: best and best["stage"], "+SSD": benchmark["student"]}
@@ -81,7 +81,7 @@ def _rows(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -
     return shown or {str(point["stage"] or "samples"): point for point in points.values()}
 
 
-def _setting(decoding: dict[str, Any]) -> str:
+def setting_text(decoding: dict[str, Any]) -> str:
     return f"T={decoding['temperature']:g} k={decoding['top_k']} p={decoding['top_p']:g}"
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from forklock.decoding import Decoding
+from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
 from forklock.students import OWN
 
+Claim: TypeAlias = Literal["beats", "is behind", "ties with", "undefined"]
+FORMS: tuple[Form, ...] = ("own", "best")
 FEW_PROBLEMS = 20
 FEW = f"Caution: with {{}} problems (under {FEW_PROBLEMS}) the intervals are too narrow, and the claims too sure."
 ROUNDING = 1e-9
@@ -32,11 +35,9 @@ def verdict(benchmark: dict[str, Any], pass_k: Sequence[int]) -> list[str]:
     own = {contest["model"]: contest["student_stage"] for contest in contests if contest["student"] == "own"}
     sentences: list[str] = []
     for student, stage in own.items():
-        for form in ("own", "best"):
+        for form in FORMS:
             for k in pass_k:
-                wanted = (student, form, k)
-                found = [each for each in contests if (each["model"], each["student"], each["k"]) == wanted]
-                sentences += _about(found, points, own_stage=stage)
+                sentences += [sentence for _, sentence in sentences_about(benchmark, student, form, k)]
         sentences.append(_length(benchmark, student, points[stage], points))
     if contests:
         sentences += _cautions(contests, sentences, points[benchmark["base"]]["num_problems"])
@@ -52,24 +53,29 @@ def setting(decoding: dict[str, Any]) -> str:
     return str(Decoding(**decoding))
 
 
-def _about(contests: list[dict[str, Any]], points: dict[str, Any], *, own_stage: str) -> Iterator[str]:
+def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int) -> Iterator[tuple[Claim, str]]:
     """One student in one form at one k. Rivals that are the same point share a sentence."""
+    of_student = [contest for contest in benchmark["contests"] if (contest["model"], contest["k"]) == (student, k)]
+    contests = [contest for contest in of_student if contest["student"] == form]
     if not contests:
         return
+    points = {point["stage"]: point for point in benchmark["points"]}
+    own_stage = next(contest["student_stage"] for contest in of_student if contest["student"] == "own")
     k, stage, num_points = (contests[0][key] for key in ("k", "student_stage", "num_student_points"))
     label, decoding = student_label(contests[0]["model"]), setting(points[stage]["decoding"])
     if num_points > 1 and stage == own_stage:
-        yield f"pass@{k}: none of the {num_points} decodings of {label} is above its own ({decoding})."
+        yield "undefined", f"pass@{k}: none of the {num_points} decodings of {label} is above its own ({decoding})."
         return
     who = f"{label} at the best of its {num_points} decodings" if num_points > 1 else label
     for base_stage in dict.fromkeys(contest["base_stage"] for contest in contests):
         alike = [contest for contest in contests if contest["base_stage"] == base_stage]
-        titles = ", also ".join(_title(contest) for contest in alike)
+        titles = ", also ".join(rival_title(contest) for contest in alike)
         base = f"the base at {titles} ({setting(points[base_stage]['decoding'])})"
-        yield f"pass@{k}: {who} ({decoding}) {_claim(alike[0]['differences'][ALL], base)}."
+        found = alike[0]["differences"][ALL]
+        yield claim_of(found), f"pass@{k}: {who} ({decoding}) {_claim(found, base)}."
 
 
-def _title(contest: dict[str, Any]) -> str:
+def rival_title(contest: dict[str, Any]) -> str:
     num_points = contest["num_base_points"]
     return {
         "usual": "its own decoding",
@@ -78,15 +84,23 @@ def _title(contest: dict[str, Any]) -> str:
     }[contest["base"]]
 
 
+def claim_of(found: dict[str, Any] | None) -> Claim:
+    """What the interval of a paired difference allows to be said."""
+    if found is None:
+        return "undefined"
+    if found["low"] > ROUNDING:
+        return "beats"
+    return "is behind" if found["high"] < -ROUNDING else "ties with"
+
+
 def _claim(found: dict[str, Any] | None, rival: str) -> str:
     if found is None:
         return f"can't be put against {rival}: undefined"
     mean, bounds = 100 * found["mean"], f"({100 * found['low']:+z.1f} to {100 * found['high']:+z.1f})"
-    if found["low"] > ROUNDING:
-        return f"beats {rival} by {mean:+z.1f} points {bounds}"
-    if found["high"] < -ROUNDING:
-        return f"is behind {rival} by {-mean:.1f} points {bounds}"
-    return f"ties with {rival}: {mean:+z.1f} points {bounds}"
+    return {
+        "beats": f"beats {rival} by {mean:+z.1f} points {bounds}",
+        "is behind": f"is behind {rival} by {-mean:.1f} points {bounds}",
+    }.get(claim_of(found), f"ties with {rival}: {mean:+z.1f} points {bounds}")
 
 
 def _length(benchmark: dict[str, Any], student: str, point: dict[str, Any], points: dict[str, Any]) -> str:

@@ -1,0 +1,177 @@
+"""The tables of an evaluation: the paper's Table 2, every claim by difficulty, lengths, every point, a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from forklock.evaluate.metrics import ALL
+from forklock.evaluate.table import comparisons, setting_text, shown_points
+from forklock.evaluate.words import claim_of, rival_title, setting, student_label
+from forklock.report.tables import Cell, Row, Table
+from forklock.students import BASE
+
+UNDEFINED = Cell("-")
+WORDS = {"beats": "gain", "is behind": "loss", "ties with": "within noise", "undefined": ""}
+INTERVALS = "In per cent, with 95 % intervals over problems."
+PAIRED = "Differences in points, paired by problem; an interval that holds 0 is noise."
+
+
+def result_tables(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Iterator[Table]:
+    """Table 2, one a k: base, the base's best, students, and what changed."""
+    points = {point["stage"]: point for point in benchmark["points"]}
+    rows = shown_points(benchmark, points)
+    groups = {group: found["num_problems"] for group, found in next(iter(rows.values()))["pass_at_k"].items()}
+    for k in pass_k:
+        metric = f"pass@{k}"
+        lines = [
+            Row(
+                Cell(label, setting_text(point["decoding"])),
+                tuple(estimate(point["pass_at_k"][group][metric]) for group in groups),
+            )
+            for label, point in rows.items()
+        ]
+        lines += [
+            Row(Cell(label), tuple(difference(found[group][metric]) for group in groups), is_comparison=True)
+            for label, found in comparisons(benchmark, has_best="best base" in rows)
+            if found is not None
+        ]
+        columns = ("", *(f"{group} ({number:,})" for group, number in groups.items()))
+        best = benchmark["best_base"]
+        caution = f" Best base: {best['warning']}." if best and best["stage"] != benchmark["base"] else ""
+        yield Table(
+            f"results-{name}-{metric.replace('@', '')}",
+            f"{name}, {metric}",
+            columns,
+            tuple(lines),
+            f"{INTERVALS} {PAIRED}{caution}",
+        )
+
+
+def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Table | None:
+    """Each student against each rival, over all problems: the verdict at a glance."""
+    contests = benchmark["contests"]
+    if not contests:
+        return None
+    points = {point["stage"]: point for point in benchmark["points"]}
+    rows: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
+    for contest in contests:
+        rows.setdefault((contest["model"], contest["student"], contest["base"]), {})[contest["k"]] = contest
+    lines = []
+    for (model, form, _), by_k in rows.items():
+        first = next(iter(by_k.values()))
+        decoding = setting(points[first["student_stage"]]["decoding"])
+        who = student_label(model) + (f", best of {first['num_student_points']} decodings" if form == "best" else "")
+        label = Cell(f"{who} against the base at {rival_title(first)}", decoding if form == "own" else "")
+        cells = [difference(by_k[k]["differences"][ALL]) if k in by_k else UNDEFINED for k in pass_k]
+        lines.append(Row(label, tuple(cells)))
+    columns = ("", *(f"pass@{k}" for k in pass_k))
+    return Table(f"claims-{name}", f"{name}: student minus base, all problems", columns, tuple(lines), PAIRED)
+
+
+def length_table(name: str, benchmark: dict[str, Any]) -> Table:
+    """Tokens and code blocks: what a gain may have been paid with."""
+    points = {point["stage"]: point for point in benchmark["points"]}
+    columns = (
+        "",
+        "tokens a solution",
+        "of those that pass",
+        "code blocks",
+        "no code",
+        "at the limit",
+        "different right programs",
+    )
+    rows = tuple(
+        Row(
+            Cell(label, setting_text(point["decoding"])),
+            (
+                _number(point["mean_tokens"], ".1f"),
+                _number(point["mean_tokens_of_passed"], ".1f"),
+                _number(point["mean_code_blocks"], ".2f"),
+                _number(point["share_without_code"], ".1%"),
+                _number(point["share_at_limit"], ".1%"),
+                _number(point["mean_distinct_passing_programs"], ".2f"),
+            ),
+        )
+        for label, point in shown_points(benchmark, points).items()
+    )
+    return Table(f"lengths-{name}", f"{name}: what an answer holds", columns, rows, "Means over samples or problems.")
+
+
+def budget_table(name: str, benchmark: dict[str, Any]) -> Table | None:
+    """Both models allowed the same number of tokens a problem."""
+    students = {"student": benchmark["matched_budgets"]}
+    students |= {student: found["matched_budgets"] for student, found in benchmark["others"].items()}
+    rows = tuple(
+        Row(
+            Cell(f"{student_label(student)}, {found['budget_tokens']:,.0f} tokens a problem", budget),
+            (estimate(found["first"]), estimate(found["second"]), difference(found["difference"])),
+        )
+        for student, budgets in students.items()
+        if budgets is not None
+        for budget, found in budgets.items()
+    )
+    if not rows:
+        return None
+    note = (
+        "The chance that one of as many samples as fit is right. The budget is k times the base's mean length. A dash: "
+        "more samples would fit than were drawn."
+    )
+    columns = ("", "base", "student", "difference")
+    return Table(f"budgets-{name}", f"{name}: at equal numbers of tokens", columns, rows, note)
+
+
+def points_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Table:
+    """Every point that was evaluated, and what became of its samples."""
+    kinds = list(dict.fromkeys(kind for point in benchmark["points"] for kind in point["verdicts"]))
+    order = sorted(benchmark["points"], key=lambda point: (point["model"] != BASE, point["model"]))
+    rows = tuple(
+        Row(
+            Cell("base" if point["model"] == BASE else student_label(point["model"]), setting_text(point["decoding"])),
+            (
+                *(estimate(point["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k),
+                *(Cell(f"{point['verdicts'].get(kind, 0):,}") for kind in kinds),
+            ),
+        )
+        for point in order
+    )
+    columns = ("", *(f"pass@{k}" for k in pass_k), *(kind.replace("_", " ") for kind in kinds))
+    num = benchmark["points"][0]["num_problems"]
+    title = f"{name}: every decoding, {num:,} problems, and the verdicts on its samples"
+    return Table(f"points-{name}", title, columns, rows, INTERVALS)
+
+
+def sweep_table(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int]) -> Table:
+    """The cells of a sweep, of what `sweep/summary.json` says of one benchmark."""
+
+    def cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
+        if row.get("pass_at_k") is None:
+            return tuple(Cell(str(row.get("state", "-"))) for _ in pass_k)
+        return tuple(estimate(row["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
+
+    rows = [Row(Cell("base", setting_text(row["decoding"])), (Cell(""), *cells(row))) for row in benchmark["base"]]
+    for row in benchmark["cells"]:
+        details = [f"decoded at {setting_text(row['eval'])}", str(row["target"]), f"seed {row['seed']}"]
+        if row.get("checkpoint") is not None:
+            details.append(f"step {row['checkpoint']}")
+        label = Cell(f"trained at {setting_text(row['train'])}", ", ".join(details))
+        rows.append(Row(label, (Cell(f"{row['effective_temperature']:.3g}"), *cells(row))))
+    columns = ("", "T_eff", *(f"pass@{k}" for k in pass_k))
+    return Table(f"sweep-{name}", f"{name}: sweep", columns, tuple(rows), str(benchmark.get("caution", "")))
+
+
+def estimate(found: Mapping[str, Any] | None) -> Cell:
+    if found is None:
+        return UNDEFINED
+    return Cell(f"{100 * found['mean']:.1f}", f"{100 * found['low']:.1f} to {100 * found['high']:.1f}")
+
+
+def difference(found: dict[str, Any] | None) -> Cell:
+    if found is None:
+        return UNDEFINED
+    bounds = f"{100 * found['low']:+z.1f} to {100 * found['high']:+z.1f}"
+    return Cell(f"{100 * found['mean']:+z.1f}", bounds, WORDS[claim_of(found)])
+
+
+def _number(value: float | None, form: str) -> Cell:
+    return UNDEFINED if value is None else Cell(format(value, form))
