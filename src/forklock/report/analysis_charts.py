@@ -39,8 +39,9 @@ def _fork_and_lock(examples: dict[str, Any]) -> Spec:
         panels.append(
             {
                 "kind": "bars",
-                "title": f"A {name}: what comes next here?",
-                "before": f"…{one['text_before'][-160:]}▁",
+                "title": f"A {name}: what comes next here? (%)",
+                "before": f"{one['text_before'][-160:]}▁",
+                "x": {"label": "next token, in the base model's order"},
                 "code": True,
                 "categories": [_blanks(candidate["token_text"]) for candidate in candidates],
                 "cut": one["support_size"],
@@ -55,10 +56,9 @@ def _fork_and_lock(examples: dict[str, Any]) -> Spec:
         panels.append(
             {
                 "kind": "bars",
-                "title": f"All {one['num_positions_of_class']:,} {name}s, mean",
-                "before": "tokens by rank in the base model, at every position of this class",
+                "title": f"All {one['num_positions_of_class']:,} {name}s, mean (%)",
                 "categories": [str(row["rank"]) for row in ranks],
-                "x": {"label": "rank in the base model"},
+                "x": {"label": "next token by its rank in the base model"},
                 "y": {"short": "probability", "percent": True, "zero": True, "unit": "%"},
                 "series": [{"points": [_mean(i, row[model]) for i, row in enumerate(ranks)]} for model in MODELS],
             }
@@ -91,7 +91,7 @@ def _figure_06(summary: dict[str, Any]) -> Spec:
     mass = {"short": "mass", "percent": True, "unit": "%"}
     panels = [
         lines(
-            "(a) Mass of the most likely tokens",
+            "(a) Mass of the most likely tokens (%)",
             "rank",
             {"label": "number of most likely tokens", "short": "rank", "log": True, "ticks": ranks},
             mass,
@@ -132,7 +132,7 @@ def _figure_06(summary: dict[str, Any]) -> Spec:
         ),
         "series": BOTH,
         "panels": panels,
-        "files": f"{FILES}/figure_06_real_model",
+        "files": f"{FILES}/figure_06",
     }
 
 
@@ -146,12 +146,12 @@ def _moves(moves: dict[str, dict[str, int]]) -> Spec:
             "Each bar is one class of the base model; its parts say what those positions are after training. Locks "
             "that stay locks and forks that stay forks are what the paper predicts."
         ),
-        "series": [{"label": f"{name} after training", "role": name} for name in CLASSES],
+        "series": [{"label": f"{name} after training", "short": name, "role": name} for name in CLASSES],
         "panels": [
             {
                 "kind": "stack",
                 "horizontal": True,
-                "title": "Positions by class, before and after",
+                "title": "Positions of each class of the base model (%)",
                 "categories": [f"{before} ({totals[before]:,})" for before in shown],
                 "y": {"short": "share", "percent": True, "zero": True, "unit": "%", "range": [0, 1]},
                 "series": [
@@ -210,12 +210,11 @@ def _syntax(syntax: list[dict[str, Any]]) -> Spec:
             {
                 "kind": "points",
                 "horizontal": True,
-                "title": f"Positions that are {name}",
+                "title": f"Positions that are {name} (%)",
                 "categories": [f"{one['syntax']} ({one['num_positions']:,})" for one in shown],
-                "x": {"label": "%"},
                 "y": {"short": "share", "percent": True, "zero": True, "unit": "%"},
                 "series": [
-                    {"points": [_mean(i, one[f"share_of_{name}"][model]) for i, one in enumerate(shown)]}
+                    {"points": [_share(i, one[f"share_of_{name}"][model]) for i, one in enumerate(shown)]}
                     for model in MODELS
                 ],
             }
@@ -230,6 +229,12 @@ def _mean(x: float, found: dict[str, Any]) -> Spec:
     if mean is None or error is None:
         return {"x": x, "y": mean}
     return {"x": x, "y": mean, "low": mean - ERRORS * error, "high": mean + ERRORS * error}
+
+
+def _share(x: float, found: dict[str, Any]) -> Spec:
+    """Its error bar ends where shares do."""
+    point = _mean(x, found)
+    return {**point, "low": max(0.0, point["low"]), "high": min(1.0, point["high"])} if "low" in point else point
 
 
 def _is_full(one: dict[str, Any]) -> bool:

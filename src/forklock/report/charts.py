@@ -12,7 +12,7 @@ from forklock.report.contents import Training
 from forklock.students import BASE, OWN
 
 Spec = dict[str, Any]
-MOST_LOSSES = 240
+MOST_LOSSES = 90
 """Points of a loss curve; more are averaged in equal windows."""
 _OTHERS = ("other1", "other2", "other3")
 _GRIDS = ("grid1", "grid2", "grid3")
@@ -26,7 +26,7 @@ def temperatures(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) ->
     panels = [
         {
             "kind": "lines",
-            "title": f"pass@{k}",
+            "title": f"pass@{k} (%)",
             "x": {"label": "evaluation temperature T", "short": "T"},
             "y": {"short": f"pass@{k}", "percent": True, "unit": "%"},
             "series": [
@@ -65,13 +65,14 @@ def gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Spec:
         panels.append(
             {
                 "kind": "points",
-                "title": f"pass@{k}",
+                "title": f"pass@{k} (points)",
                 "categories": [f"{group}\n({number:,})" for group, number in groups.items()],
                 "y": {"short": "difference", "percent": True, "signed": True, "zero": True, "unit": "points"},
                 "series": series,
             }
         )
-    roles = ("student", *_OTHERS, *_GRIDS)
+    models = list(dict.fromkeys(model for model, _ in kinds))
+    roles = dict(zip(models, _roles([(model, False) for model in models]), strict=True))
     return {
         "id": f"figure-gains-{name}",
         "title": f"{name}: gain by difficulty",
@@ -80,8 +81,12 @@ def gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Spec:
             "base apart. Bars are 95 % intervals of differences paired by problem."
         ),
         "series": [
-            {"label": f"{student_label(model)} minus {rivals[base]}", "role": roles[index % len(roles)]}
-            for index, (model, base) in enumerate(kinds)
+            {
+                "label": f"{student_label(model)} minus {rivals[base]}",
+                "role": roles[model],
+                "hollow": base == "temperature",
+            }
+            for model, base in kinds
         ],
         "panels": panels,
         "files": f"figures/gains-{name}",
@@ -100,7 +105,7 @@ def losses(trainings: Mapping[str, Training]) -> Spec | None:
         "title": "Training loss",
         "look": (
             "Look for a curve that settles without jumps. Its level says little: the samples hold noise that no "
-            "model can predict, and soft and hard targets have different floors."
+            "model can predict, and soft and hard targets have different floors. Long curves are means over windows."
         ),
         "series": [
             {"label": f"{student_label(name)} ({(training.summary or {}).get('target', 'hard')} targets)", "role": role}

@@ -79,7 +79,7 @@ def _stages(stages: Iterable[StageStatus], records: dict[str, Provenance]) -> Ta
         "The fingerprint is a hash of all that decides a stage's work: settings, inputs, the stages before. Time is "
         "that of finished attempts. `forklock status --verify` hashes every file."
     )
-    return Table("stages", "Stages", columns, tuple(rows), note)
+    return Table("stages", "Stages", columns, tuple(rows), note, "compact")
 
 
 def _identity(contents: Contents, records: dict[str, Provenance]) -> Table:
@@ -92,7 +92,7 @@ def _identity(contents: Contents, records: dict[str, Provenance]) -> Table:
         **dict(_digests(contents, records)),
     }
     rows = tuple(Row(Cell(name), (Cell(value),)) for name, value in facts.items())
-    return Table("identity", "What was worked with", ("", "value"), rows)
+    return Table("identity", "What was worked with", ("", "value"), rows, look="compact text")
 
 
 def _weights(contents: Contents) -> Iterator[tuple[str, str]]:
@@ -125,7 +125,8 @@ def _machine(machine: Machine, number: int) -> Table:
         **machine.packages,
     }
     rows = tuple(Row(Cell(name), (Cell(value),)) for name, value in facts.items())
-    return Table(f"machine-{number}", f"Machine {number}, and what ran on it", ("", "value"), rows)
+    title = f"Machine {number}, and what ran on it"
+    return Table(f"machine-{number}", title, ("", "value"), rows, look="compact text")
 
 
 def _commands(contents: Contents) -> Markup | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
 from forklock.evaluate.table import comparisons, setting_text, shown_points
 from forklock.evaluate.words import claim_of, rival_title, setting, student_label
@@ -48,9 +49,9 @@ def result_tables(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -
         )
 
 
-def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Table | None:
-    """Each student against each rival, over all problems: the verdict at a glance."""
-    contests = benchmark["contests"]
+def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], forms: Collection[Form]) -> Table | None:
+    """Each student, in these forms, against each rival, over all problems: the verdict at a glance."""
+    contests = [contest for contest in benchmark["contests"] if contest["student"] in forms]
     if not contests:
         return None
     points = {point["stage"]: point for point in benchmark["points"]}
@@ -61,12 +62,16 @@ def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) ->
     for (model, form, _), by_k in rows.items():
         first = next(iter(by_k.values()))
         decoding = setting(points[first["student_stage"]]["decoding"])
-        who = student_label(model) + (f", best of {first['num_student_points']} decodings" if form == "best" else "")
-        label = Cell(f"{who} against the base at {rival_title(first)}", decoding if form == "own" else "")
+        who = f"{student_label(model)}, {decoding}"
+        if form == "best":
+            who = f"{student_label(model)} at the best of its {first['num_student_points']} decodings"
+        label = Cell(f"against the base at {rival_title(first)}", who)
         cells = [difference(by_k[k]["differences"][ALL]) if k in by_k else UNDEFINED for k in pass_k]
         lines.append(Row(label, tuple(cells)))
     columns = ("", *(f"pass@{k}" for k in pass_k))
-    return Table(f"claims-{name}", f"{name}: student minus base, all problems", columns, tuple(lines), PAIRED)
+    kind = "own" if "own" in forms else "best"
+    title = f"{name}: student minus base, all problems"
+    return Table(f"claims-{kind}-{name}", title, columns, tuple(lines), PAIRED)
 
 
 def length_table(name: str, benchmark: dict[str, Any]) -> Table:

@@ -25,6 +25,11 @@ from forklock.report.tables import Table, as_html
 from forklock.students import OWN
 
 MOST_PICTURE_BYTES = 400_000
+INTRODUCTION = (
+    "Simple self-distillation: the frozen model (base) answers prompts, and the same model is then trained on those "
+    "raw answers, right or wrong (+SSD). Both answer test problems afterwards, each at a decoding of its own "
+    "(temperature T, top-k, top-p). pass@k is the chance that at least one of k answers passes all hidden tests."
+)
 CAUTIONS = ("Caution", "A tie")
 
 
@@ -37,6 +42,7 @@ class Report:
         self.benchmarks: dict[str, dict[str, Any]] = outcome["benchmarks"]
         self.pass_k: list[int] = outcome["pass_k"]
         self.results = {name: self._results(name) for name in self.benchmarks}
+        self.chosen = {name: self._chosen(name) for name in self.benchmarks}
         self.lengths = {name: self._lengths(name) for name in self.benchmarks}
         self.points = [points_table(name, found, self.pass_k) for name, found in self.benchmarks.items()]
         self.sweeps = contents.attempt(self._sweeps) or []
@@ -47,13 +53,14 @@ class Report:
     @property
     def tables(self) -> list[Table]:
         """All that are written as files too."""
-        of_benchmarks = [*self.results.values(), *self.lengths.values()]
+        of_benchmarks = [*self.results.values(), *self.chosen.values(), *self.lengths.values()]
         parts = [*of_benchmarks, self.points, self.sweeps, self.analysis, self.provenance]
         return [table for part in parts for table in part]
 
     def top(self) -> Markup:
-        boxes = [alert_box(alert) for alert in alerts(self.contents)]
-        return together(*boxes, _facts(self.contents))
+        found = alerts(self.contents)
+        boxes = [alert_box(alert) for alert in found] or [_all_clear(self.contents)]
+        return together(*boxes, element("p", INTRODUCTION, class_="intro"), _facts(self.contents))
 
     def sections(self, *, has_reader: bool, pairs: list[str]) -> list[Section]:
         found = [
@@ -76,7 +83,9 @@ class Report:
             sentences = [one for one in benchmark["verdict"] if not one.startswith(CAUTIONS)]
             if sentences:
                 listed = element("ul", *(element("li", sentence) for sentence in sentences))
-                parts.append(element("details", element("summary", "Every claim in a sentence"), listed))
+                chosen = [as_html(table) for table in self.chosen[name]]
+                named = element("summary", "Every claim in a sentence, and students at the best of their decodings")
+                parts.append(element("details", named, listed, *chosen))
         return together(*parts)
 
     def _lead(self, benchmark: dict[str, Any]) -> Markup:
@@ -93,8 +102,12 @@ class Report:
 
     def _results(self, name: str) -> list[Table]:
         benchmark = self.benchmarks[name]
-        claims = claims_table(name, benchmark, self.pass_k)
+        claims = claims_table(name, benchmark, self.pass_k, ["own"])
         return [*([claims] if claims else []), *result_tables(name, benchmark, self.pass_k)]
+
+    def _chosen(self, name: str) -> list[Table]:
+        claims = claims_table(name, self.benchmarks[name], self.pass_k, ["best"])
+        return [claims] if claims else []
 
     def _lengths(self, name: str) -> list[Table]:
         budgets = budget_table(name, self.benchmarks[name])
@@ -170,6 +183,15 @@ class Report:
                 yield element("p", f"{path.name} is too large to be shown here.", class_="note")
 
 
+def _all_clear(contents: Contents) -> Markup:
+    parts = [f"all {len(contents.status.stages)} stages are complete"]
+    if any(((training.summary or {}).get("stop_health") or {}).get("base") for training in contents.trainings.values()):
+        parts.append("trained models still stop where they should")
+    if contents.outcome["benchmarks"]:
+        parts.append("programs ran isolated")
+    return element("p", f"✓ Nothing to warn of: {', '.join(parts)}.", class_="clear")
+
+
 def _facts(contents: Contents) -> Markup:
     facts: dict[str, str] = {}
     own = contents.trainings.get(OWN)
@@ -201,7 +223,8 @@ def _solutions(*, has_reader: bool, pairs: list[str]) -> Markup:
         parts += [element("h3", "Side by side"), element("p", words, class_="look")]
         parts += [element("div", id=home) for home in pairs]
     if has_reader:
-        parts += [element("h3", "Token by token"), _reader_words(), element("div", id="reader-body")]
+        reader = element("div", _reader_words(), element("div", id="reader-body"), class_="mode-by-class")
+        parts += [element("h3", "Token by token"), reader]
     if not parts:
         return element("p", "There are no graded solutions of both models and no analysis, so nothing to read yet.")
     return together(*parts)
@@ -227,7 +250,7 @@ def _reader_words() -> Markup:
     by_move = element(
         "ul",
         *(swatch(f"moved-{step}", f"from {words_}", "") for step, words_ in enumerate(steps, start=1)),
-        element("li", "of the probability moved"),
+        element("li", "of the probability moved to other tokens"),
         class_="swatches by-move",
     )
     return together(element("p", words, class_="look"), by_class, by_move)

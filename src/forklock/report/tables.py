@@ -59,6 +59,8 @@ class Table:
     """The first is that of the labels."""
     rows: tuple[Row, ...]
     note: str = ""
+    look: str = ""
+    """How the page sets it: `compact`, `text` (cells are words, not numbers)."""
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) + 1 == len(self.columns) for row in self.rows), self.name
@@ -86,9 +88,8 @@ def as_html(table: Table) -> Markup:
         element("tbody", *body),
     )
     note = element("p", table.note, class_="note") if table.note else None
-    return element(
-        "div", element("div", inner, class_="scroll", tabindex="0", role="region", aria_label=table.title), note
-    )
+    scroll = element("div", inner, class_=f"scroll {table.look}", tabindex="0", role="region", aria_label=table.title)
+    return element("div", scroll, note)
 
 
 def _cell(cell: Cell) -> Markup:

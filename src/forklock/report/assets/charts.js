@@ -78,6 +78,7 @@ function legend(figure, redraw) {
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
     const swatch = draw("svg", { viewBox: "0 0 30 12", width: 30, height: 12, "aria-hidden": "true" }, button);
+    if (series.hollow) button.classList.add("hollow");
     sample(swatch, figure.panels[0].kind, series.role);
     button.appendChild(node("span", series.label));
     button.addEventListener("click", () => {
@@ -151,7 +152,7 @@ function frameOf(panel, width) {
   const rows = panel.categories ? Math.max(...panel.categories.map((name) => name.split("\n").length)) : 1;
   const bottom = (panel.horizontal ? 20 : 8 + 14 * rows) + (panel.x && panel.x.label ? 20 : 4);
   const height = panel.horizontal ? panel.categories.length * (panel.kind === "stack" ? 44 : 27) + bottom + 8 : HEIGHT;
-  return { left, top: 8, width: width - left - 10, height: height - bottom - 8, total: height };
+  return { left, top: 8, width: width - left - 16, height: height - bottom - 8, total: height };
 }
 
 function axes(svg, panel, frame, scale) {
@@ -214,9 +215,10 @@ function drawPanel(panel, figure, width) {
   if (panel.cut !== undefined && panel.cut !== null && panel.cut < panel.categories.length) {
     const at = scale.across(panel.cut - 0.5);
     draw("path", { d: `M${at} ${frame.top}v${frame.height}`, class: "cutoff" }, svg);
-    write(svg, "kept while sampling", at - 5, frame.top + 10, { "text-anchor": "end", class: "cut-label" });
-    if (at - frame.left < 120) svg.lastChild.setAttribute("text-anchor", "start");
-    if (at - frame.left < 120) svg.lastChild.setAttribute("x", at + 5), (svg.lastChild.textContent = "← kept while sampling");
+    const hasRoom = at - frame.left > 125;
+    const side = hasRoom ? { "text-anchor": "end" } : { "text-anchor": "start" };
+    const words = hasRoom ? "kept while sampling" : "← kept while sampling";
+    write(svg, words, at + (hasRoom ? -5 : 5), frame.top + 10, { ...side, class: "cut-label" });
   }
   reach(svg, items);
   return svg;
@@ -295,7 +297,8 @@ function whisker(parent, panel, point, scale, at) {
 function drawPoints(svg, panel, shown, frame, scale) {
   const items = [];
   shown.forEach((series, number) => {
-    const group = draw("g", { class: `series role-${series.role}`, "data-series": series.label }, svg);
+    const hollow = series.hollow ? " hollow" : "";
+    const group = draw("g", { class: `series role-${series.role}${hollow}`, "data-series": series.label }, svg);
     const spread = Math.min(scale.size * 0.7, 22 * shown.length);
     const shift = ((number + 0.5) / shown.length - 0.5) * spread;
     for (const point of series.points) {
@@ -342,8 +345,8 @@ function drawStack(svg, panel, shown, frame, scale) {
       const depth = scale.size * 0.62;
       const mark = draw("g", { class: `mark role-${series.role}` }, group);
       draw("rect", { x: from, y: at - depth / 2, width: Math.max(0, to - from), height: depth, class: "fill stack" }, mark);
-      const label = panel.y.percent ? `${(100 * point.y).toFixed(1)} %` : "";
-      if (label && to - from > 52) write(mark, label, (from + to) / 2, at + 4, { "text-anchor": "middle", class: "inside" });
+      const label = `${series.short || ""} ${(100 * point.y).toFixed(1)} %`;
+      if (to - from > 7 * label.length) write(mark, label, (from + to) / 2, at + 4, { "text-anchor": "middle", class: "inside" });
       items.push({ mark, panel, series, point });
     }
   }
@@ -376,10 +379,11 @@ function mountFigure(figure) {
   const canvas = node("div", null, `panels panels-${Math.min(figure.panels.length, 2)}`);
   const homes = figure.panels.map((panel) => {
     const box = node("div", null, "panel");
+    const place = node("div");
     const title = node("h4", panel.title);
     box.appendChild(title);
     if (panel.before) box.appendChild(node("pre", panel.before, "context"));
-    const place = node("div");
+    place.className = "canvas";
     box.appendChild(place);
     canvas.appendChild(box);
     return place;

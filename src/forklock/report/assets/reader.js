@@ -130,7 +130,10 @@ function mountReader(data) {
     chooser("Solution", data.solutions.map((solution) => solution.name), show),
     radios("colour", "Colour tokens by", modes, (mode) => {
       view.className = `solution ${mode}`;
+      home.parentElement.classList.remove(...modes.map(([name]) => `mode-${name}`));
+      home.parentElement.classList.add(`mode-${mode}`);
     }),
+    ...home.parentElement.querySelectorAll(".swatches"),
     view,
   );
   show(0);
