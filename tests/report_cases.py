@@ -51,14 +51,14 @@ def concluded(recipe: Recipe, run_dir: Path, counts: Counts, models: Container[s
 def leave_points(run_dir: Path, plans: Mapping[str, PointPlan], counts: Counts) -> None:
     """Complete stages of these names, with verdicts."""
     stages = [
-        Stage(name=name, body=partial(_write, plan, counts(plan)), config={"counts": counts(plan)})
+        Stage(name=name, body=partial(write_point, plan, counts(plan)), config={"counts": counts(plan)})
         for name, plan in plans.items()
     ]
     with open_run(run_dir) as run:
         run_stages(run, stages)
 
 
-def _write(plan: PointPlan, counts: list[int], stage_dir: StageDir) -> None:
+def write_point(plan: PointPlan, counts: list[int], stage_dir: StageDir) -> None:
     verdicts = [
         _verdict(plan, problem, index, passed=index < num_passed)
         for problem, num_passed in enumerate(counts)

@@ -64,7 +64,7 @@ def report(run_dir: RunFolder, as_json: AsJson = False) -> None:
     """Make RUN/report.html: verdict, tables, figures, solutions token by token, provenance; of unfinished runs too."""
     from forklock.report import build
 
-    path = build(run_dir)
+    path = build(run_dir).path
     if as_json:
         print_json({"run_dir": str(run_dir), "report": str(path)})
         return

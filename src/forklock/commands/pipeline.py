@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from forklock import train as train_stage
 from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
 from forklock.train import launch
-
-if TYPE_CHECKING:
-    from forklock.config import Recipe
 
 
 def run(
@@ -22,15 +19,17 @@ def run(
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
-    """Everything: prompts, samples, training, evaluation of both models, analysis; goes on where it stopped."""
+    """Everything: prompts, samples, training, evaluation of both models, analysis, report; goes on where it stopped."""
     from forklock import recipes, running
 
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
     running.run_all(composed, folder, allow_unsafe=unsafe)
+    from forklock.report import REPORT_FILE, build
+
     plan = running.plan_of(composed)
-    places = {"Forks and locks": "analyze", "Model": f"{plan.trainings['student']}/model"}
-    _show_outcome(composed, folder, places, as_json=as_json)
+    places = {"Forks and locks": "analyze", "Model": f"{plan.trainings['student']}/model", "Report": REPORT_FILE}
+    _show_outcome(build(folder).outcome, folder, places, as_json=as_json)
 
 
 def synthesize(
@@ -102,7 +101,10 @@ def evaluate(
     composed = recipes.load(recipe, overrides or [])
     folder = run_dir or Path("runs") / composed.name
     running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
-    _show_outcome(composed, folder, {"Samples and verdicts": "evaluate"}, as_json=as_json)
+    from forklock.evaluate.outcome import conclude
+
+    outcome = conclude(composed, running.plan_of(composed).points, folder)
+    _show_outcome(outcome, folder, {"Samples and verdicts": "evaluate"}, as_json=as_json)
 
 
 def analyze(
@@ -126,16 +128,14 @@ def analyze(
     console().print(f"Figures and rows: {folder / 'analyze'}", soft_wrap=True, highlight=False)
 
 
-def _show_outcome(recipe: Recipe, folder: Path, places: dict[str, str], *, as_json: bool) -> None:
+def _show_outcome(outcome: dict[str, Any], folder: Path, places: dict[str, str], *, as_json: bool) -> None:
     """What an evaluation came to, and where in the run folder the rest is."""
-    from forklock import running
-    from forklock.evaluate.outcome import FIGURES_FOLDER, conclude
+    from forklock.evaluate.outcome import FIGURES_FOLDER
     from forklock.evaluate.table import render
 
-    report = conclude(recipe, running.plan_of(recipe).points, folder)
     if as_json:
-        print_json({"run_dir": str(folder), **report})
+        print_json({"run_dir": str(folder), **outcome})
         return
-    console().print(render(report))
-    for name, place in {**places, "Figures (PNG, SVG, CSV)": FIGURES_FOLDER}.items():
+    console().print(render(outcome))
+    for name, place in {"Figures (PNG, SVG, CSV)": FIGURES_FOLDER, **places}.items():
         console().print(f"{name}: {folder / place}", soft_wrap=True, highlight=False)

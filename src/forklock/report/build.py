@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,15 @@ REPORT_FILE = "report.html"
 TABLES_FOLDER = "report"
 
 
-def build(run_dir: Path) -> Path:
-    """The path of the page. Of a run that is unfinished, failed or damaged it shows what there is, and says so."""
+@dataclass(frozen=True)
+class Built:
+    path: Path
+    outcome: dict[str, Any]
+    """What `evaluate.outcome.conclude` gave, of all points that could be read."""
+
+
+def build(run_dir: Path) -> Built:
+    """Of a run that is unfinished, failed or damaged the page shows what there is, and says so."""
     contents = read_contents(run_dir)
     report = Report(contents)
     reader = (contents.attempt(lambda: reader_data(contents)) if contents.analysis else None) or {"solutions": []}
@@ -30,7 +38,7 @@ def build(run_dir: Path) -> Path:
     text = page(recipe.report.title or recipe.name, recipe.purpose, top, sections, data)
     _write_tables(run_dir / TABLES_FOLDER, report)
     write_text(run_dir / REPORT_FILE, text)
-    return run_dir / REPORT_FILE
+    return Built(run_dir / REPORT_FILE, contents.outcome)
 
 
 def _pairs(contents: Contents) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ class Report:
     def top(self) -> Markup:
         found = alerts(self.contents)
         boxes = [alert_box(alert) for alert in found] or [_all_clear(self.contents)]
-        return together(*boxes, element("p", INTRODUCTION, class_="intro"), _facts(self.contents))
+        return together(*boxes)
 
     def sections(self, *, has_reader: bool, pairs: list[str]) -> list[Section]:
         found = [
@@ -73,13 +73,18 @@ class Report:
         return [section for section in found if section.body]
 
     def _summary(self) -> Markup:
+        about = together(element("p", INTRODUCTION, class_="look"), _facts(self.contents))
         if not self.benchmarks:
-            return element("p", "Nothing is evaluated yet, so there is no verdict: see below for what there is.")
+            nothing = "Nothing is evaluated yet, so there is no verdict: see below for what there is."
+            return together(element("p", nothing, class_="lead"), about)
         parts: list[Part] = []
-        for name, benchmark in self.benchmarks.items():
+        for number, (name, benchmark) in enumerate(self.benchmarks.items()):
             if len(self.benchmarks) > 1:
                 parts.append(element("h3", name))
-            parts += [self._lead(benchmark), *(as_html(table) for table in self.results[name])]
+            parts.append(self._lead(benchmark))
+            if number == 0:
+                parts.append(about)
+            parts += [as_html(table) for table in self.results[name]]
             sentences = [one for one in benchmark["verdict"] if not one.startswith(CAUTIONS)]
             if sentences:
                 listed = element("ul", *(element("li", sentence) for sentence in sentences))
@@ -206,7 +211,8 @@ def _facts(contents: Contents) -> Markup:
             facts["probability of stopping where samples stop"] = f"{health['base']:.1%} → {health['trained']:.1%}"
     for name, benchmark in contents.outcome["benchmarks"].items():
         point = benchmark["points"][0]
-        facts[f"{name}"] = f"{point['num_problems']:,} problems × {point['num_samples_per_problem']:,}"
+        problems, answers = point["num_problems"], point["num_samples_per_problem"]
+        facts[f"{name}, by each model"] = f"{problems:,} problems × {answers:,} answers"
     if seconds := total_seconds(contents):
         facts["time of all stages"] = seconds_text(seconds)
     items = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items()]
