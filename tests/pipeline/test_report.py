@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -148,7 +149,7 @@ def test_no_text_of_a_model_is_markup(recipe: Recipe, tmp_path: Path) -> None:
     assert "\x00" not in page
     assert "\u202e" not in page
     assert "connect-src" not in page
-    assert "default-src 'none'" in page
+    assert "default-src 'none'; script-src 'sha256-" in html.unescape(page)
 
 
 def test_an_unfinished_run_says_so_and_shows_what_there_is(recipe: Recipe, tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_an_unfinished_run_says_so_and_shows_what_there_is(recipe: Recipe, tmp_p
     page = page_of(make_run(recipe, model, tmp_path / "run", last="synthesize"))
     assert "Unfinished run" in page
     assert "Nothing is evaluated yet" in page
-    assert "2 of 13 stages are complete" in page
+    assert "2 of 11 stages are complete" in page
     assert not data_of(page)["figures"]
     assert not data_of(page)["pairs"]
     page = page_of(make_run(recipe, model, tmp_path / "run", last=BASE_POINT))
@@ -190,13 +191,12 @@ def _fields(stage: Stage) -> dict[str, Any]:
     [
         ("analyze/summary.json", "figure-06"),
         ("analyze/tokens-00000.parquet", None),
-        (f"{STUDENT_POINT}/verdicts-00000.parquet", "figure-gains-microworld"),
+        (f"{STUDENT_POINT}/verdicts-00000.parquet", None),
         (f"{STUDENT_POINT}/samples-00000.parquet", None),
         (f"{BASE_POINT}/summary.json", "figure-gains-microworld"),
         ("train/summary.json", None),
         ("train/curve.csv", None),
         ("prompts/prompts.parquet", None),
-        ("events.jsonl", None),
         ("train/model/tokenizer.json", None),
         (f"{BASE_POINT}/provenance.json", None),
     ],
@@ -230,7 +230,7 @@ def test_lost_stop_tokens_and_missing_isolation_are_said_first(run_dir: Path) ->
 
 
 def test_a_clean_run_says_that_too(finished: Path) -> None:
-    assert "Nothing to warn of: all 13 stages are complete" in page_of(finished)
+    assert "Nothing to warn of: all 11 stages are complete" in page_of(finished)
 
 
 def test_differences_within_noise_are_called_so(run_dir: Path) -> None:
