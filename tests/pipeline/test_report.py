@@ -30,7 +30,7 @@ from forklock.cli import app
 from forklock.config import Recipe
 from forklock.evaluate import outcome
 from forklock.evaluate.verdicts import read_verdicts, write_verdicts
-from forklock.report import build
+from forklock.report import alerts, build
 from forklock.run_dir import NotARunFolderError, Stage, StageDir, open_run, run_stages
 
 TinyModel = Callable[[str], Path]
@@ -229,7 +229,9 @@ def test_lost_stop_tokens_and_missing_isolation_are_said_first(run_dir: Path) ->
     assert "Nothing to warn of" not in top
 
 
-def test_a_clean_run_says_that_too(finished: Path) -> None:
+def test_a_clean_run_says_that_too(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "+SSD writes more 150 tokens a solution, the base 100" in re.sub(r"<[^>]+>", "", page_of(finished))
+    monkeypatch.setattr(alerts, "MUCH_LONGER", 1.0)
     assert "Nothing to warn of: all 11 stages are complete" in page_of(finished)
 
 

@@ -48,7 +48,7 @@ def test_it_loads_alone_without_a_complaint(page: Page, report: Path) -> None:
     assert page.requests == [report.as_uri()]
     assert page.complaints == []
     assert page.run("document.querySelectorAll('svg.chart').length") > 10
-    assert page.run("document.querySelectorAll('#reader-body .token').length") > 3
+    assert page.run("document.querySelectorAll('.tokens .token').length") > 3
 
 
 def test_the_network_is_forbidden(page: Page) -> None:
@@ -85,7 +85,7 @@ def test_pointing_at_a_mark_shows_its_values(page: Page) -> None:
 
 
 def test_pointing_at_a_token_shows_what_else_could_stand_there(page: Page) -> None:
-    shown = page.hover("#reader-body .token")
+    shown = page.hover(".tokens .token")
     assert "base" in shown
     assert "trained" in shown
     assert "moved by" in shown
@@ -101,7 +101,7 @@ def test_the_keyboard_reaches_marks_and_tokens(page: Page) -> None:
     assert page.tooltip() not in ("", first)
     page.press("Escape")
     assert page.tooltip() == ""
-    page.run("document.querySelector('#reader-body .token').focus()")
+    page.run("document.querySelector('.tokens .token').focus()")
     token = page.tooltip()
     page.press("ArrowRight")
     assert page.tooltip() not in ("", token)
