@@ -66,7 +66,7 @@ class Report:
         found = [
             Section("summary", "Summary", self._summary()),
             Section("figures", "Figures", self._figure_section()),
-            Section("solutions", "Solutions", _solutions(has_reader=has_reader, pairs=pairs)),
+            Section("solutions", "Solutions", self._solutions(has_reader=has_reader, pairs=pairs)),
             Section("more", "Lengths, points, sweeps", self._more()),
             Section("provenance", "Provenance", provenance_section(self.contents, self.provenance)),
         ]
@@ -157,6 +157,27 @@ class Report:
             parts.append(element("p", "There is no analysis of forks and locks: `forklock analyze` makes it."))
         return together(*parts)
 
+    def _solutions(self, *, has_reader: bool, pairs: list[str]) -> Markup:
+        parts: list[Part] = []
+        if pairs:
+            words = (
+                "The same problem, answered by both models, each at its own decoding. Problems were chosen by the recipe's "
+                "seed, not by what became of them."
+            )
+            parts += [element("h3", "Side by side"), element("p", words, class_="look")]
+            parts += [element("div", id=home) for home in pairs]
+        if has_reader:
+            reader = element(
+                "div",
+                _reader_words((self.contents.analysis or {})["contexts"]),
+                element("div", id="reader-body"),
+                class_="mode-by-class",
+            )
+            parts += [element("h3", "Token by token"), reader]
+        if not parts:
+            return element("p", "There are no graded solutions of both models and no analysis, so nothing to read yet.")
+        return together(*parts)
+
     def _more(self) -> Markup:
         parts: list[Part] = []
         if self.lengths:
@@ -219,27 +240,10 @@ def _facts(contents: Contents) -> Markup:
     return element("dl", *items, class_="facts") if items else Markup("")
 
 
-def _solutions(*, has_reader: bool, pairs: list[str]) -> Markup:
-    parts: list[Part] = []
-    if pairs:
-        words = (
-            "The same problem, answered by both models, each at its own decoding. Problems were chosen by the recipe's "
-            "seed, not by what became of them."
-        )
-        parts += [element("h3", "Side by side"), element("p", words, class_="look")]
-        parts += [element("div", id=home) for home in pairs]
-    if has_reader:
-        reader = element("div", _reader_words(), element("div", id="reader-body"), class_="mode-by-class")
-        parts += [element("h3", "Token by token"), reader]
-    if not parts:
-        return element("p", "There are no graded solutions of both models and no analysis, so nothing to read yet.")
-    return together(*parts)
-
-
-def _reader_words() -> Markup:
+def _reader_words(contexts: str) -> Markup:
     words = (
-        "A solution that the base model drew and that was held out from training, as both models read it. Point at a "
-        "token, or walk with the arrow keys, to see what else could have stood there, before and after training."
+        f"One of the solutions that were measured ({contexts}), as both models read it. Point at a token, or walk with "
+        "the arrow keys, to see what else could have stood there, before and after training."
     )
 
     def swatch(classes: str, text: str, meaning: str) -> Markup:
