@@ -161,8 +161,8 @@ class Report:
         parts: list[Part] = []
         if pairs:
             words = (
-                "The same problem, answered by both models, each at its own decoding. Problems were chosen by the recipe's "
-                "seed, not by what became of them."
+                "The same problem, answered by both models, each at its own decoding. Problems were chosen by the "
+                "recipe's seed, not by what became of them."
             )
             parts += [element("h3", "Side by side"), element("p", words, class_="look")]
             parts += [element("div", id=home) for home in pairs]
