@@ -81,7 +81,14 @@ def _train(trained: Path, stage_dir: StageDir) -> None:
 def training_summary(warning: str | None = None) -> dict[str, Any]:
     endings = {"base": 1.0, "trained": 1.0, "warning": None}
     health = {"base": 0.99, "trained": 0.98, "warning": warning, "endings": endings}
-    return {"num_samples": 20, "num_trained_on": 18, "num_steps": 3, "target": "hard", "stop_health": health}
+    return {
+        "num_samples": 20,
+        "num_trained_on": 18,
+        "num_steps": 3,
+        "target": "hard",
+        "stop_health": health,
+        "warnings": [warning] if warning else [],
+    }
 
 
 def _point(point: PointPlan, text: str, stage_dir: StageDir) -> None:

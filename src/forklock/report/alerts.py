@@ -26,7 +26,7 @@ class Alert:
 
 
 def alerts(contents: Contents) -> list[Alert]:
-    return [*_progress(contents), *_troubles(contents), *_stopping(contents), *_evaluation(contents)]
+    return [*_progress(contents), *_troubles(contents), *_training(contents), *_evaluation(contents)]
 
 
 def _progress(contents: Contents) -> Iterator[Alert]:
@@ -71,12 +71,14 @@ def _troubles(contents: Contents) -> Iterator[Alert]:
         yield Alert("bad", "Could not be read", trouble)
 
 
-def _stopping(contents: Contents) -> Iterator[Alert]:
+def _training(contents: Contents) -> Iterator[Alert]:
+    """A fall of the stop probability and of the completions that end, among them."""
     for name, training in contents.trainings.items():
-        health = (training.summary or {}).get("stop_health") or {}
-        for warning in (health.get("warning"), (health.get("endings") or {}).get("warning")):
-            if warning:
-                yield Alert("bad", f"Stop health of {student_label(name)}", f"{warning}.")
+        summary = training.summary or {}
+        health = summary.get("stop_health") or {}
+        of_health = (health.get("warning"), (health.get("endings") or {}).get("warning"))
+        for warning in dict.fromkeys(filter(None, (*summary.get("warnings", ()), *of_health))):
+            yield Alert("bad", f"Training of {student_label(name)}", f"{warning}.")
 
 
 def _evaluation(contents: Contents) -> Iterator[Alert]:
