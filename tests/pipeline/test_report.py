@@ -258,6 +258,16 @@ def test_the_command_names_the_page(run_dir: Path) -> None:
     assert (run_dir / "report.html").stat().st_size < 3_000_000
 
 
+def test_a_run_ends_with_its_report(run_dir: Path) -> None:
+    arguments = ["run", str(run_dir / "recipe.toml"), "--run-dir", str(run_dir)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == f"Report: {run_dir / 'report.html'}"
+    assert (run_dir / "report.html").is_file()
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert found["report"] == str(run_dir / "report.html")
+
+
 def test_a_sweep_is_shown_with_its_figures(run_dir: Path) -> None:
     estimate = {"mean": 0.5, "low": 0.4, "high": 0.6}
     decoding = {"temperature": 0.7, "top_k": 20, "top_p": 0.8}

@@ -27,9 +27,10 @@ def run(
     running.run_all(composed, folder, allow_unsafe=unsafe)
     from forklock.report import REPORT_FILE, build
 
-    plan = running.plan_of(composed)
-    places = {"Forks and locks": "analyze", "Model": f"{plan.trainings['student']}/model", "Report": REPORT_FILE}
-    _show_outcome(build(folder).outcome, folder, places, as_json=as_json)
+    built = build(folder)
+    training = running.plan_of(composed).trainings["student"]
+    places = {"Forks and locks": "analyze", "Model": f"{training}/model", "Report": REPORT_FILE}
+    _show_outcome({**built.outcome, "report": str(built.path)}, folder, places, as_json=as_json)
 
 
 def synthesize(
