@@ -143,6 +143,8 @@ def test_rows_are_what_the_verdicts_say(recipe: Recipe, tmp_path: Path) -> None:
     base = max(row["pass_at_k"]["all"]["pass@1"]["mean"] for row in benchmark["base"])
     assert best["to_best_base"]["all"]["mean"] == pytest.approx(by_stage[best["cell"]] - base)
     assert {(found["is_truncated"], found["num_points"]) for found in benchmark["fits"]} == {(True, 6), (False, 6)}
+    paths = report.pop("figures")
+    assert {Path(path).parent for path in paths} == {run_dir / "sweep" / "figures"}
     assert json.loads((run_dir / "sweep" / "summary.json").read_text()) == json.loads(json.dumps(report))
 
 

@@ -131,9 +131,9 @@ def draw_trained_on(syntheses: Mapping[str, Any], folder: Path) -> list[Path]:
     found = {name: synthesis for name, synthesis in syntheses.items() if synthesis is not None}
     if not found:
         return []
-    height = 0.42 * len(found) + 1.5
+    height = 0.42 * len(found) + 1.9
     figure = style.new_figure(8.5, height)
-    axes = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "top": 1 - 0.6 / height, "bottom": 0.75 / height})
+    axes = figure.subplots(gridspec_kw={"left": 0.2, "right": 0.97, "top": 1 - 0.6 / height, "bottom": 1.05 / height})
     colors = (style.TEACHER, style.STUDENT)
     widest = 1.18 * max(0.05, *(synthesis[share] for synthesis in found.values() for share in SHARES))
     for number, (share, label) in enumerate(SHARES.items()):
@@ -147,7 +147,7 @@ def draw_trained_on(syntheses: Mapping[str, Any], folder: Path) -> list[Path]:
     axes.set_xlim(0, widest)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
     axes.set_xlabel("share of the samples drawn (%)")
-    axes.legend(loc="lower right")
+    add_legend(figure, axes)
     add_headline(figure, "What was drawn to train on")
     rows = [
         {"model": name, "stage": synthesis["stage"], "num_samples": synthesis["num_samples"]}

@@ -52,6 +52,7 @@ def draw_effective(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int
             axes.axhline(base["mean"], label="base, its own decoding", color=style.INK, linestyle="--", linewidth=1.1)
         _say_fits(axes, [(colors[labels[_key(fit)]], fit) for fit in fits if fit["k"] == k])
         percent_scale(axes, f"pass@{k} (%)")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}" if value >= 0 else "")
         axes.set_title(f"pass@{k}")
         axes.set_xlabel("effective temperature T_eff = T_train T_eval")
     add_legend(figure, panels[0])
@@ -98,7 +99,8 @@ def _plot_group(
     if shown and fit["fit"] is not None:
         curve = QuadraticFit(**fit["fit"])
         along = np.linspace(min(xs), max(xs), 60)
-        axes.plot(along, [curve.at(x) for x in along], color=color, linewidth=1.6)
+        heights = np.array([curve.at(x) for x in along])
+        axes.plot(along, np.where(heights >= 0, heights, np.nan), color=color, linewidth=1.6)
         if curve.peak is not None and curve.is_peak_inside:
             axes.plot(curve.peak, curve.at(curve.peak), "v", color=color, markersize=8, markeredgecolor=style.INK)
 
