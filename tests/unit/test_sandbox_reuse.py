@@ -219,7 +219,13 @@ FUNCTIONS = {
     "exits": ("def f(x): exit(0)", "f", False),
     "os": ("import os\ndef f(x): return os.getpid() > 1", "f", False),
     "missing": ("def g(x): return 1", "f", False),
-    "large": ("def f(x): return [x] * 10**5", "f", False),
+    "large": ("def f(x): return [x] * 10**5", "f", None),
+    "long, after a short one": (
+        "def f(x):\n    i = 0\n    while x == 2 and i < 3 * 10**6: i += 1\n    return x",
+        "f",
+        None,
+    ),
+    "memory, after little": ("def f(x):\n    a = [x] * (12 * 10**6 * (x == 2))\n    return x, len(a)", "f", None),
     "unreadable": ("def f(x):\n    a = []\n    for _ in range(3000): a = [a]\n    return a", "f", None),
 }
 

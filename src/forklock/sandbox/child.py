@@ -122,8 +122,7 @@ def _load(job: wire.Job) -> tuple[CodeType, bytes]:
         sys.excepthook(type(error), error.with_traceback(None), None)
         sys.stderr.flush()
         os._exit(1)
-    body = marshal.dumps(code)
-    return code, wire.CODE + len(body).to_bytes(4, "little") + body
+    return code, wire.pack_code(marshal.dumps(code))
 
 
 def _become(job: wire.Job) -> NoReturn:

@@ -18,9 +18,6 @@ from forklock.sandbox import wire
 SHARE_OF_LIMIT = 0.04
 """Of CPU time; of wall time it may be ten times that, for a machine that is busy with something else."""
 READ_SIZE = 1 << 16
-MOST_ANSWER_BYTES = 1 << 15
-"""Of a value. Larger ones are taken from a process of their own: one of some 300 kB was once lost on a busy machine,
-and it is not known how."""
 SEND_S = 5
 """How long a child that was admitted may take to listen."""
 STDERR_KEPT = 16_384
@@ -91,8 +88,6 @@ class Kept:
                 return None
             if peak < 0 and len(texts[2]) >= wire.ANSWER_HEAD_BYTES:
                 goes_on, peak, rest = wire.unpack_answer_head(bytes(texts[2][: wire.ANSWER_HEAD_BYTES]))
-                if rest > MOST_ANSWER_BYTES:
-                    return None
                 length += rest
         wall_s, cpu_s = time.monotonic() - started, time.clock_gettime(self.clock) - used_s
         for index in (0, 1):
@@ -103,6 +98,8 @@ class Kept:
         stdout, stderr, channel = (bytes(text) for text in texts)
         reuse = wire.KEPT if goes_on else wire.RENEWED
         payload = channel[wire.ANSWER_HEAD_BYTES :]
+        if not self.job.code:  # the parent has it now: a child that compiled again would send it before its value
+            self.job = self.job._replace(code=wire.split_code(payload)[0])
         return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, peak, reuse, stdout, stderr, payload)
 
     def _send(self, message: bytes, stdin: int) -> bool:

@@ -195,11 +195,8 @@ class _Program(AbstractContextManager["_Program"]):
             self.session = 0
         outcome, cause = judge(report, is_python=is_python, has_code=had_code)
         payload = report.channel
-        if is_python and not had_code and payload[:1] == wire.CODE:
-            end = 5 + int.from_bytes(payload[1:5], "little")
-            if len(payload) >= end:
-                self.code = payload[5:end]
-            payload = payload[end:]
+        if is_python and not had_code:
+            self.code, payload = wire.split_code(payload)
         return self._result(outcome, cause, report), payload
 
     def _result(self, outcome: Outcome, cause: str, report: wire.Report) -> RunResult:

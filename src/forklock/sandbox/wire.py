@@ -140,6 +140,19 @@ def pack_test(arguments: bytes) -> bytes:
     return _LENGTH.pack(len(arguments)) + arguments
 
 
+def pack_code(body: bytes) -> bytes:
+    return CODE + _LENGTH.pack(len(body)) + body
+
+
+def split_code(channel: bytes) -> tuple[bytes, bytes]:
+    """The code that a first child sent, and what came after it; no code where not all of it came."""
+    end = 1 + LENGTH_BYTES
+    if channel[:1] != CODE or len(channel) < end:
+        return b"", channel
+    end += unpack_length(channel[1:end])
+    return (channel[1 + LENGTH_BYTES : end] if len(channel) >= end else b""), channel[end:]
+
+
 def unpack_report_head(head: bytes) -> tuple[tuple[int, int, float, float, int, int], tuple[int, int, int]]:
     """The numbers, and the lengths of what follows."""
     stopped, status, cpu_s, wall_s, peak, reuse, *lengths = _REPORT.unpack(head)
