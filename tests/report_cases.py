@@ -81,6 +81,7 @@ def _verdict(plan: PointPlan, problem: int, index: int, *, passed: bool) -> Verd
         got="",
         cause="",
         num_tests_run=1,
+        num_tests_passed=None,
         cpu_s=0.01,
         peak_memory_bytes=1,
         is_isolated=True,

@@ -276,6 +276,8 @@ class EvaluateConfig(Section):
     max_sequence_tokens: PositiveInt = 131_072
     num_grading_workers: PositiveInt | None = None
     """Programs that run at once; absent: one a core."""
+    all_tests: bool = False
+    """Run the tests after the first that fails too, and count those that passed. Verdicts stay the same."""
 
     @model_validator(mode="after")
     def _check_pass_k(self) -> Self:

@@ -99,6 +99,7 @@ def test_answers_are_read_as_workers_become_free() -> None:
 def verdict(problem: str = "p", index: int = 0, name: str = "passed", **changes: Any) -> Verdict:
     fields: dict[str, Any] = {
         "difficulty": "easy", "failing_test": None, "expected": "", "got": "", "cause": "", "num_tests_run": 1,
+        "num_tests_passed": None,
         "cpu_s": 0.5, "peak_memory_bytes": 9, "is_isolated": True, "code_hash": "h", "num_code_blocks": 1,
         "num_tokens": 10, "finish_reason": "stop",
     }  # fmt: skip
@@ -204,6 +205,48 @@ def test_livecodebench_s_custom_outputs(livecodebench_file: Path, tmp_path: Path
     found = graded(path, livecodebench_file, "livecodebench-v6")
     assert found["points"][0]["verdicts"] == {"passed": 2, "runtime_error": 1, "no_code": 1}
     assert set(found["points"][0]["pass_at_k"]) == {"all", "easy", "hard"}
+
+
+@pytest.mark.parametrize("all_tests", [False, True])
+def test_all_tests_are_run_and_counted_only_when_asked(
+    all_tests: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is the same either way: that of the first test that fails."""
+    from rich.console import Console
+
+    tests = [("1 2\n", "3\n"), ("0 4\n", "4\n"), ("5 6\n", "11\n"), ("0 1\n", "1\n")]
+    data = write_jsonl(tmp_path / "test6.jsonl", [livecodebench_row("a", tests)])
+    some = "a, b = map(int, input().split())\nprint(a + b) if a else exit('no')"
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps([{"question_id": "a", "code_list": [ADD, some, "print(1)", "if", ""]}]))
+    ran: list[bytes] = []
+    run = Sandbox._run
+    monkeypatch.setattr(Sandbox, "_run", lambda self, job, stdin: (ran.append(job.source), run(self, job, stdin))[1])
+    with open_sandbox():
+        pass
+    options = options_from(benchmark="livecodebench-v6", data=str(data), all_tests=all_tests)
+    report = grade_file(path, tmp_path / "out", options)
+    found = {verdict.sample_index: verdict for verdict in verdicts_in(tmp_path / "out" / "grade")}
+    wanted = ["passed", "runtime_error", "wrong_answer", "compile_error", "no_code"]
+    assert [found[index].verdict for index in range(5)] == wanted
+    assert [found[index].failing_test for index in range(5)] == [None, 1, 0, 0, None]
+    num_run = [4, 4, 4, 4, 0] if all_tests else [4, 2, 1, 1, 0]
+    assert [found[index].num_tests_run for index in range(5)] == num_run
+    assert [ran.count(source.encode()) for source in (ADD, some, "print(1)", "if")] == num_run[:4]
+    num_passed = [4, 2, 1, 0, None] if all_tests else [None] * 5
+    assert [found[index].num_tests_passed for index in range(5)] == num_passed
+    [point] = report["benchmarks"]["livecodebench-v6"]["points"]
+    assert point["mean_share_of_tests_passed"] == (0.35 if all_tests else None)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(render(report))
+    assert ("tests passed 35.0%" in console.export_text()) is all_tests
+
+
+def test_tests_that_cannot_run_one_by_one_are_said_to_be_so(humaneval_file: Path, tmp_path: Path) -> None:
+    rows = [{"task_id": f"HumanEval/{task}", "solution": "def total(xs): return 3"} for task in range(2)]
+    found = graded(write_jsonl(tmp_path / "samples.jsonl", rows), humaneval_file, "humaneval", all_tests=True)
+    assert found["notes"][-1].startswith("humaneval: its tests cannot run one by one")
+    assert found["points"][0]["mean_share_of_tests_passed"] is None
 
 
 def sample(problem: str, index: int, text: str) -> Sample:

@@ -46,11 +46,19 @@ BENCHMARKS: dict[BenchmarkName, Benchmark] = {
 }
 
 
-def load_benchmark(name: BenchmarkName, local_path: str | None = None, revision: str | None = None) -> Loaded:
+def load_benchmark(
+    name: BenchmarkName, local_path: str | None = None, revision: str | None = None, *, all_tests: bool = False
+) -> Loaded:
     """All its problems: from the hub at this revision, or from a local file or folder."""
     benchmark = BENCHMARKS[name]
     benchmark = replace(benchmark, source=replace(benchmark.source, revision=revision))
-    return collect(benchmark, data.rows_of(benchmark, local_path), name)
+    loaded = collect(benchmark, data.rows_of(benchmark, local_path), name)
+    if not all_tests:
+        return loaded
+    if not benchmark.can_run_all_tests:
+        note = f"{name}: its tests cannot run one by one, so those passed are not counted (all tests were asked for)"
+        return replace(loaded, notes=(*loaded.notes, note))
+    return replace(loaded, problems=tuple(replace(problem, runs_all_tests=True) for problem in loaded.problems))
 
 
 def local_files(name: BenchmarkName, local_path: str | None) -> dict[str, Path]:

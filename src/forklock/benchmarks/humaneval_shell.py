@@ -50,7 +50,7 @@ class ShellProblem(Problem):
 
         scripts = (self._script(answer, call) for call in self.calls)
         results = (result for script in scripts for result in sandbox.run_script(["bash"], script, [""], LIMITS))
-        return score_tests(results, judge)
+        return score_tests(results, judge, runs_all=self.runs_all_tests)
 
     def _script(self, answer: str, call: str) -> str:
         """What the program prints by itself is no answer, and the status that its function ends with is none either:
@@ -94,4 +94,5 @@ HUMANEVAL_SHELL = Benchmark(
     columns=("name", "prompt", "tests", "stop_tokens"),
     make=_make,
     num_expected=158,
+    can_run_all_tests=True,
 )

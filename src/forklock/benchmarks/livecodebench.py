@@ -61,7 +61,7 @@ class ProgramProblem(Problem):
         def judge(number: int, result: RunResult) -> Difference | None:
             return lines_differ(result.text, self.outputs[number])
 
-        return score_tests(sandbox.run_program(answer, self.inputs, LIMITS), judge)
+        return score_tests(sandbox.run_program(answer, self.inputs, LIMITS), judge, runs_all=self.runs_all_tests)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ class FunctionProblem(Problem):
 
         entry_point = f"{_CLASS}.{self.name}" if defines_class(answer, _CLASS) else self.name
         program = with_prelude(FUNCTION_PRELUDE, answer)
-        return score_tests(sandbox.call_function(program, entry_point, self.arguments, LIMITS), judge)
+        results = sandbox.call_function(program, entry_point, self.arguments, LIMITS)
+        return score_tests(results, judge, runs_all=self.runs_all_tests)
 
 
 def defines_class(source: str, name: str) -> bool:
@@ -187,6 +188,7 @@ def _benchmark(first: date, last: date, files: str, num_expected: int) -> Benchm
         columns=(),
         make=partial(_make, first, last),
         num_expected=num_expected,
+        can_run_all_tests=True,
         is_livecodebench=True,
     )
 

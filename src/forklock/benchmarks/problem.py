@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from forklock.benchmarks.score import Score
@@ -31,6 +31,8 @@ class Problem(ABC):
     place: str
     """File and line, or dataset and row."""
     difficulty: Difficulty | None
+    runs_all_tests: bool = field(default=False, kw_only=True)
+    """Also those after the first that failed: for benchmarks whose tests are processes of their own."""
 
     @property
     def problem_id(self) -> str:
@@ -46,7 +48,7 @@ class Problem(ABC):
 
     @abstractmethod
     def score(self, answer: str, sandbox: Sandbox) -> Score:
-        """Runs the tests up to the first that fails. Called from several threads at once."""
+        """Runs the tests up to the first that fails, unless `runs_all_tests`. Called from several threads at once."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Benchmark:
     """Problems; another number is said aloud."""
     runs_programs: bool = True
     """False: answers are compared as text, no sandbox is opened."""
+    can_run_all_tests: bool = False
+    """False: a program's tests are one test, or calls in one process, of which an exception ends all."""
     is_livecodebench: bool = False
     """Its rows are read as files, since `datasets` no longer runs the script that comes with them."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -47,6 +47,8 @@ class Score:
     """Both cut to be read by people."""
     cause: str = ""
     num_tests_run: int = 0
+    num_tests_passed: int | None = None
+    """None where no more tests were run once one had failed."""
     cpu_s: float = 0.0
     """Of all tests that ran."""
     peak_memory_bytes: int = 0
@@ -57,24 +59,38 @@ class Score:
 Judge = Callable[[int, RunResult], Difference | None]
 
 
-def score_tests(results: Iterable[RunResult], judge: Judge) -> Score:
-    """Takes results as they come, and no more after the first that fails; `judge` sees those that finished."""
-    num_run, cpu_s, memory, is_isolated = 0, 0.0, 0, True
+def score_tests(results: Iterable[RunResult], judge: Judge, *, runs_all: bool = False) -> Score:
+    """Takes results as they come; `judge` sees those that finished. The first that fails decides, and none is taken
+    after it, unless `runs_all`: then all are, and those that passed are counted. A fault of the harness ends either."""
+    decided, num_run, num_failed = Score(VerdictName.PASSED), 0, 0
+    cpu_s, memory, is_isolated = 0.0, 0, True
     for number, result in enumerate(results):
         num_run += 1
         cpu_s += result.cpu_s
         memory = max(memory, result.peak_memory_bytes)
         is_isolated &= result.is_isolated
-        verdict, difference, cause = VerdictName.PASSED, None, ""
+        verdict, difference = VerdictName.PASSED, None
         if result.outcome is not Outcome.FINISHED:
-            verdict, cause = VerdictName(result.outcome.value), result.cause
+            verdict = VerdictName(result.outcome.value)
         elif (difference := judge(number, result)) is not None:
             verdict = VerdictName.WRONG_ANSWER
-        if verdict is not VerdictName.PASSED:
+        if verdict is VerdictName.PASSED:
+            continue
+        num_failed += 1
+        if num_failed == 1 or verdict is VerdictName.HARNESS_ERROR:
             expected, got = difference or ("", "")
-            return Score(verdict, number, cut(expected), cut(got), cut(cause), num_run, cpu_s, memory, is_isolated)
+            decided = Score(verdict, number, cut(expected), cut(got), cut(result.cause))
+        if not runs_all or verdict is VerdictName.HARNESS_ERROR:
+            break
     assert num_run, "a problem without tests is refused when it is loaded"
-    return Score(VerdictName.PASSED, None, "", "", "", num_run, cpu_s, memory, is_isolated)
+    return replace(
+        decided,
+        num_tests_run=num_run,
+        num_tests_passed=num_run - num_failed if runs_all else None,
+        cpu_s=cpu_s,
+        peak_memory_bytes=memory,
+        is_isolated=is_isolated,
+    )
 
 
 def cut(text: str) -> str:

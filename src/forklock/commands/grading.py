@@ -20,6 +20,9 @@ def grade(
     ] = "instruct",
     pass_k: Annotated[str, typer.Option("--pass-k", help="Which k, separated by commas.")] = "1,5",
     workers: Annotated[int | None, typer.Option(help="Programs that run at once; one a core.", min=1)] = None,
+    all_tests: Annotated[
+        bool, typer.Option("--all-tests", help="Count the tests passed, also after a failure.")
+    ] = False,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,6 +36,7 @@ def grade(
         style=style,
         pass_k=tuple(pass_k.split(",")),
         workers=workers,
+        all_tests=all_tests,
         unsafe_execution=unsafe,
     )
     folder = out or Path("runs") / f"grade-{samples.stem}-{benchmark}"

@@ -37,6 +37,7 @@ class GradeOptions(BaseModel):
     """How text becomes code: our own samples hold text, others hold code."""
     pass_k: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 5)
     workers: int | None = None
+    all_tests: bool = False
     unsafe_execution: bool = False
 
 
@@ -65,7 +66,12 @@ def grade_file(path: Path, out: Path, options: GradeOptions) -> dict[str, Any]:
     stage = Stage(
         name=STAGE_NAME,
         body=partial(_run, path, options),
-        config={"benchmark": options.benchmark, "style": options.style, "is_local": options.data is not None},
+        config={
+            "benchmark": options.benchmark,
+            "style": options.style,
+            "is_local": options.data is not None,
+            "all_tests": options.all_tests,
+        },
         inputs={"samples": path, **local_files(options.benchmark, options.data)},
     )
     with open_run(out) as run:
@@ -76,7 +82,7 @@ def grade_file(path: Path, out: Path, options: GradeOptions) -> dict[str, Any]:
 
 
 def _run(path: Path, options: GradeOptions, stage_dir: StageDir) -> None:
-    loaded = load_benchmark(options.benchmark, options.data)
+    loaded = load_benchmark(options.benchmark, options.data, all_tests=options.all_tests)
     problems = {problem.problem_id: problem for problem in loaded.problems}
     answers = read_answers(path, problems, options.style)
     counts = _check_counts(path, answers)

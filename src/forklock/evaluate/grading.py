@@ -165,6 +165,7 @@ def _verdict(answer: Answer, problem: Problem, score: Score) -> Verdict:
         got=score.got,
         cause=score.cause,
         num_tests_run=score.num_tests_run,
+        num_tests_passed=score.num_tests_passed,
         cpu_s=score.cpu_s,
         peak_memory_bytes=score.peak_memory_bytes,
         is_isolated=score.is_isolated,

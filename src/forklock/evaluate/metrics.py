@@ -102,6 +102,7 @@ def describe(point: Point, pass_k: Sequence[int]) -> dict[str, Any]:
         "verdicts": {name.value: num_verdicts[name] for name in VerdictName if num_verdicts[name]},
         "share_without_code": num_verdicts[VerdictName.NO_CODE] / len(verdicts),
         "share_at_limit": _share_at_limit(verdicts),
+        "mean_share_of_tests_passed": _mean_share_of_tests(verdicts),
         "mean_distinct_passing_programs": sum(passing) / len(passing),
         "mean_code_blocks": sum(verdict.num_code_blocks for verdict in verdicts) / len(verdicts),
         "mean_tokens": None if tokens is None else float(tokens.mean()),
@@ -146,6 +147,19 @@ def compare_at_budgets(first: Point, second: Point, pass_k: Sequence[int]) -> di
 
 def _estimate(values: Array | None, mask: NDArray[np.bool_]) -> dict[str, float] | None:
     return None if values is None else interval(values[mask], SEED).as_json()
+
+
+def _mean_share_of_tests(verdicts: Sequence[Verdict]) -> float | None:
+    """Of a sample's tests, none of one without code; None unless all tests of every program ran."""
+    shares = []
+    for verdict in verdicts:
+        if verdict.verdict is VerdictName.NO_CODE:
+            shares.append(0.0)
+        elif verdict.num_tests_passed is None:
+            return None
+        else:
+            shares.append(verdict.num_tests_passed / verdict.num_tests_run)
+    return sum(shares) / len(shares)
 
 
 def _share_at_limit(verdicts: Sequence[Verdict]) -> float | None:

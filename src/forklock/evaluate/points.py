@@ -42,20 +42,23 @@ class PointPlan:
 
     def config(self, recipe: Recipe) -> dict[str, object]:
         """What decides samples and verdicts, besides files; models and data that are files count by their content."""
-        is_data_local = self.benchmark in recipe.evaluate.data_paths
+        settings = recipe.evaluate
+        is_data_local = self.benchmark in settings.data_paths
         plays = {} if self.plays is None else {"plays": asdict(self.plays)}
         checkpoint = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
+        all_tests = {"all_tests": True} if settings.all_tests else {}
         return {
             **plays,
             **checkpoint,
             "model": identity(recipe.model, is_made_by_run=self.model != BASE),
             "engine": recipe.engine.model_dump(mode="json", include={"kind", "strict"}),
             "benchmark": self.benchmark,
-            "data_revision": None if is_data_local else recipe.evaluate.data_revisions.get(self.benchmark),
+            "data_revision": None if is_data_local else settings.data_revisions.get(self.benchmark),
             "decoding": asdict(self.decoding),
-            "num_samples_per_problem": recipe.evaluate.num_samples_per_problem,
-            "max_sequence_tokens": recipe.evaluate.max_sequence_tokens,
+            "num_samples_per_problem": settings.num_samples_per_problem,
+            "max_sequence_tokens": settings.max_sequence_tokens,
             "seed": recipe.seed,
+            **all_tests,
         }
 
     def data_files(self, recipe: Recipe) -> dict[str, Path]:

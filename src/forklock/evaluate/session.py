@@ -38,7 +38,8 @@ class Session(AbstractContextManager["Session"]):
     def problems(self, name: BenchmarkName) -> Loaded:
         settings = self._recipe.evaluate
         if name not in self._loaded:
-            self._loaded[name] = load_benchmark(name, settings.data_paths.get(name), settings.data_revisions.get(name))
+            path, revision = settings.data_paths.get(name), settings.data_revisions.get(name)
+            self._loaded[name] = load_benchmark(name, path, revision, all_tests=settings.all_tests)
         return self._loaded[name]
 
     @contextmanager

@@ -104,6 +104,8 @@ def _shares(point: dict[str, Any]) -> str:
     parts.append(f"no code {point['share_without_code']:.1%}")
     if point["share_at_limit"] is not None:
         parts.append(f"at the limit {point['share_at_limit']:.1%}")
+    if point["mean_share_of_tests_passed"] is not None:
+        parts.append(f"tests passed {point['mean_share_of_tests_passed']:.1%}")
     if point["mean_tokens"] is not None:
         parts.append(f"{point['mean_tokens']:,.0f} tokens a sample")
     parts.append(f"{point['mean_distinct_passing_programs']:.2f} distinct passing programs a problem")

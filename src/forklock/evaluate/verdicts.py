@@ -36,6 +36,8 @@ class Verdict:
     cause: str
     """In words: which limit, which error."""
     num_tests_run: int
+    num_tests_passed: int | None
+    """None where no more tests were run once one had failed."""
     cpu_s: float
     peak_memory_bytes: int
     is_isolated: bool
@@ -67,6 +69,7 @@ def _fields() -> list[pyarrow.Field]:
         "got": pa.string(),
         "cause": pa.string(),
         "num_tests_run": pa.int32(),
+        "num_tests_passed": pa.int32(),
         "cpu_s": pa.float64(),
         "peak_memory_bytes": pa.int64(),
         "is_isolated": pa.bool_(),
@@ -75,11 +78,11 @@ def _fields() -> list[pyarrow.Field]:
         "num_tokens": pa.int32(),
         "finish_reason": pa.string(),
     }
-    optional = {"difficulty", "failing_test", "num_tokens"}
+    optional = {"difficulty", "failing_test", "num_tests_passed", "num_tokens"}
     return [pa.field(name, kind, nullable=name in optional) for name, kind in kinds.items()]
 
 
-VERDICTS = RowFormat("verdicts", version=1, fields=_fields, mend="delete that file, and its samples are graded again")
+VERDICTS = RowFormat("verdicts", version=2, fields=_fields, mend="delete that file, and its samples are graded again")
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
