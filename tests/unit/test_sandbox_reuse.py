@@ -20,6 +20,7 @@ from sandbox_cases import SHORT, open_sandbox
 from forklock.benchmarks.livecodebench import FUNCTION_PRELUDE
 from forklock.sandbox import purity
 from forklock.sandbox.pool import Sandbox
+from forklock.sandbox.purity_nodes import ImpureError
 from forklock.sandbox.results import RunResult
 
 PACKAGE = Path(purity.__file__).parents[1]
@@ -57,6 +58,7 @@ SHARED = {
     "linked list": "class N:\n    def __init__(self, v): self.v = v; self.next = None\nh = N(1); h.next = N(2); h.next.next = h\nprint(h.next.next.v)",
     "super": "class A:\n    def __init__(self): self.x = 1\nclass B(A):\n    def __init__(self):\n        super().__init__(); self.y = 2\nprint(B().x + B().y)",
     "lone surrogate out": "import sys\nprint(ascii(sys.stdin.read()))",
+    "classes": "from collections import deque, namedtuple\nclass A(object): pass\nclass B(A, dict): pass\nclass C(deque): pass\nclass D(namedtuple('D', 'x')): pass\nclass E(ValueError): pass\nprint(B(a=1), C([1]), D(2))",
     "guard": "def main(): print(input())\nif __name__ == '__main__':\n    main()",
 }
 """Shared, from the first test to the last."""
@@ -151,6 +153,13 @@ SNEAKY = {
         for name in ("_fields", "_make", "_replace", "_asdict")
     },
     "exit's attribute": "print(hasattr(exit, 'n'))\nexit.n = 1",
+    "a fault of decimals": "from decimal import Decimal\ntry: Decimal(1) / Decimal(0)\nexcept ZeroDivisionError as e:\n    c = e.args[0][0]\n    print(hasattr(c, 'n'))\n    c.n = 1",
+    "flags of a pattern": "import re\nclass F:\n    def __and__(self, other):\n        print(hasattr(other, 'n'))\n        other.n = 1\n        return 0\ntry: re.compile('x', F())\nexcept Exception: pass",
+    "flags of a pattern, the other way round": "import re\nclass F:\n    def __rand__(self, other):\n        print(hasattr(other, 'n'))\n        other.n = 1\n        return 0\ntry: re.compile('x', F())\nexcept Exception: pass",
+    "a text that is escaped": "import re\nclass S(str):\n    def translate(self, table):\n        print(len(table))\n        table[len(table) + 1000] = 'x'\n        return 'a'\nre.escape(S('a'))",
+    "a text by another name": "import re\nT = str\nclass S(T):\n    def translate(self, table):\n        print(len(table))\n        table[len(table) + 1000] = 'x'\n        return 'a'\nre.escape(S('a'))",
+    "a text by a builtin's name": "import re\ndict = str\nclass S(dict):\n    def translate(self, table):\n        print(len(table))\n        table[len(table) + 1000] = 'x'\n        return 'a'\nre.escape(S('a'))",
+    "a text that a function gives": "import re\nfrom collections import namedtuple\nif 0: pass\nelse:\n    def namedtuple(*a): return str\nclass S(namedtuple('P', 'x')):\n    def translate(self, table):\n        print(len(table))\n        table[len(table) + 1000] = 'x'\n        return 'a'\nre.escape(S('a'))",
     "weak reference": "import weakref\nclass A: pass\nprint(weakref.ref(A())())",
     "asyncio": "import asyncio\nasync def f(): return 1\nprint(asyncio.run(f()))",
 }
@@ -242,7 +251,7 @@ def test_calls_give_the_same_with_and_without(shared: Sandbox, alone: Sandbox, n
 
 @pytest.mark.parametrize("name", SNEAKY)
 def test_what_is_sneaky_is_refused_before_it_runs(name: str) -> None:
-    with pytest.raises(purity.ImpureError):
+    with pytest.raises(ImpureError):
         purity.check(SNEAKY[name].encode())
 
 

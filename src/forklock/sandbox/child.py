@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from forklock.sandbox import linux, purity, python_main, reuse, wire
 from forklock.sandbox.encoding import encode
+from forklock.sandbox.purity_nodes import ImpureError
 
 CHANNEL = 3
 """Descriptor to the zygote: the compiled code of the first child, the value of a call."""
@@ -99,7 +100,7 @@ def _announce(source: bytes) -> frozenset[str] | None:
     unsaid, before any line of the program has run: the zygote believes the first byte, and no later one."""
     try:
         modules = purity.check(source)
-    except (purity.ImpureError, SyntaxError, ValueError, RecursionError):
+    except (ImpureError, SyntaxError, ValueError, RecursionError):
         _send(wire.WILL_NOT)
         return None
     _send(wire.WILL_SHARE)

@@ -5,88 +5,48 @@ no file, thread, frame or module. Names that it didn't bind come from short list
 real object is looked at), and what may only be called or annotated with. Names and attributes of the form __x__ are
 method definitions and `super().__x__`, nothing else, and what a class would mangle is refused: no way leads from a
 value to the insides of its class, function or module. Nothing is imported in a class, where it became an attribute.
-What hands such insides to the program's own methods (descriptors, context managers, metaclasses, copying
-with a memo) is refused too, and whatever else only looks odd: a refusal costs time, never a verdict.
+What hands such insides to the program's own methods (descriptors, context managers, metaclasses, copying with a memo,
+texts and numbers of the program's own, operators on bits) is refused too, and whatever else only looks odd: a refusal
+costs time, never a verdict.
 
 `docs/sandbox.md` has the argument; `reuse.py` looks afterwards, as a second line, at what could have changed.
 """
 
-# ruff: noqa: SIM905 - lists of words
-
 from __future__ import annotations
 
 import ast
-import builtins
-import functools
 import sys
 import warnings
 from collections.abc import Iterable
-from enum import Enum, auto
-from string import Formatter
-from types import BuiltinFunctionType
+
+from forklock.sandbox.admitted import (
+    ALL_BUILTINS,
+    BUILTINS,
+    CALLED_BUILTINS,
+    EXTENDED_BUILTINS,
+    INSIDES,
+    KNOWN_MODULES,
+    METHODS,
+    READABLE,
+    Kind,
+    kind_of,
+    names_by_star,
+)
+from forklock.sandbox.purity_nodes import (
+    ImpureError,
+    check_copy,
+    check_generator,
+    check_identifiers,
+    is_mangled,
+    is_plain_format,
+    is_special,
+    is_super,
+    opens_only_stdin,
+    sees_recursion,
+    sets_recursion_limit,
+)
 
 MAX_SOURCE_BYTES = 1 << 16
-
-BUILTINS = frozenset(
-    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float frozenset "
-    "format hasattr hash hex id input int isinstance issubclass iter len list map max memoryview min next object oct "
-    "ord pow print property range repr reversed round set slice sorted staticmethod classmethod str sum tuple zip "
-    "NotImplemented Ellipsis "
-    "ArithmeticError AssertionError AttributeError BaseException EOFError Exception FloatingPointError GeneratorExit "
-    "ImportError IndexError KeyError KeyboardInterrupt LookupError MemoryError NameError NotImplementedError OSError "
-    "OverflowError RecursionError RuntimeError StopIteration SystemExit TypeError UnboundLocalError UnicodeError "
-    "ValueError ZeroDivisionError".split()
-)
-"""Builtins that may be used as any value."""
-CALLED_BUILTINS = frozenset({"exit", "quit", "super"})
-VALUES = {
-    "math": "",
-    "cmath": "",
-    "heapq": "heapify heappop heappush heappushpop heapreplace",
-    "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
-    "itertools": "",
-    "operator": "add sub mul truediv floordiv mod pow neg and_ or_ xor not_ lt le eq ne ge gt lshift rshift itemgetter "
-    "getitem setitem delitem contains abs index inv invert is_ is_not pos truth matmul concat countOf indexOf",
-    "string": "ascii_letters ascii_lowercase ascii_uppercase digits hexdigits octdigits punctuation",
-    "collections": "deque defaultdict OrderedDict",
-    "functools": "reduce cmp_to_key partial",
-    "decimal": "Decimal",
-    "datetime": "date time datetime timedelta",
-    "sys": "maxsize stdin stdout stderr",
-}
-"""Module -> what of it may be used as any value (empty: every public name). Each is looked at as well."""
-CALLED = {
-    "collections": "Counter namedtuple",
-    "copy": "copy deepcopy",
-    "functools": "lru_cache cache",
-    "heapq": "merge nlargest nsmallest",
-    "fractions": "Fraction",
-    "re": "compile match search fullmatch split sub subn findall finditer escape",
-    "sys": "exit setrecursionlimit",
-}
-"""Module -> what of it may only be called: written in Python, so whoever holds it could change it."""
-ANNOTATES = {
-    "typing": "List Dict Set FrozenSet Tuple Optional Union Any Callable Iterable Iterator Generator Sequence Deque "
-    "DefaultDict Counter Mapping MutableMapping Hashable Collection"
-}
-STREAMS = ("stdin", "stdout", "stderr")
-"""Of sys: made anew for every test."""
-
-METHODS = frozenset(
-    f"__{name}__"
-    for name in "init new repr str bytes format lt le eq ne gt ge hash bool len getitem setitem delitem missing iter "
-    "next reversed contains call add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or radd rsub "
-    "rmul rmatmul rtruediv rfloordiv rmod rpow rlshift rrshift rand rxor ror iadd isub imul itruediv ifloordiv imod "
-    "ipow ilshift irshift iand ixor ior neg pos abs invert int float index round trunc floor ceil slots".split()
-)
-READABLE = frozenset({"__next__", "__iter__", "__getitem__", "__contains__", "__len__"})
-"""Read of any value, they give a bound method, which can't be changed."""
-INSIDES = frozenset(
-    "gi_frame gi_code gi_yieldfrom tb_frame tb_next f_back f_builtins f_code f_globals f_locals f_trace obj mro "
-    "with_traceback add_note format_map raw detach reconfigure register "
-    "_field_defaults _fields _make _replace _asdict".split()
-)
-"""Attributes that lead from a value into the interpreter, into a class of the library, or to a file of one's choice."""
 REFUSED_NODES = (
     ast.AsyncFunctionDef,
     ast.Await,
@@ -124,31 +84,6 @@ ANNOTATION_NODES = (
     ast.BinOp,
     ast.BitOr,
 )
-NOT_RECURSION = frozenset(
-    "EOFError IndexError KeyError LookupError StopIteration TypeError ValueError ZeroDivisionError OverflowError "
-    "AssertionError ArithmeticError AttributeError NameError UnicodeError".split()
-)
-"""Exceptions whose handlers can't see how deep a recursion went."""
-IMMUTABLE_TYPE, HEAP_TYPE = 1 << 8, 1 << 9
-OF_SITE = frozenset({"copyright", "credits", "license", "help", "exit", "quit"})
-"""Builtins that `site` adds, maybe only after this module was loaded."""
-ALL_BUILTINS = (frozenset(vars(builtins)) | OF_SITE) - {"__name__"}
-KNOWN_MODULES = VALUES.keys() | CALLED.keys() | ANNOTATES.keys()
-STDIN_MODES = ("r", "rb", "rt")
-STDIN_KEYWORDS = frozenset({"mode", "encoding", "errors", "newline", "closefd", "buffering"})
-
-
-class Kind(Enum):
-    """How a name of a module may be used."""
-
-    VALUE = auto()
-    CALLED = auto()
-    ANNOTATES = auto()
-    REFUSED = auto()
-
-
-class ImpureError(ValueError):
-    """Why the tests of this program each need a process of their own."""
 
 
 def check(source: bytes) -> frozenset[str]:
@@ -196,7 +131,7 @@ class _Check:
         if CALLED_BUILTINS & (self.own | self.classes | self.modules.keys()):
             raise ImpureError("a builtin's name bound")
         for node in nodes:
-            _check_identifiers(node)
+            check_identifiers(node)
             match node:
                 case ast.Name(ctx=ast.Load()):
                     self._check_name(node)
@@ -206,9 +141,12 @@ class _Check:
                     self._check_call(node)
                 case ast.ClassDef(keywords=[_, *_]):
                     raise ImpureError("a metaclass")
+                case ast.ClassDef(bases=bases):
+                    if not all(map(self._may_be_extended, bases)):
+                        raise ImpureError("a class that extends a text, a number, or what is not known")
                 case ast.FunctionDef():
-                    _check_generator(node)
-        if any(map(_sets_recursion_limit, nodes)) and any(map(_sees_recursion, nodes)):
+                    check_generator(node)
+        if any(map(sets_recursion_limit, nodes)) and any(map(sees_recursion, nodes)):
             raise ImpureError("a handler that can see a recursion limit of its own")
 
     def _note(self, node: ast.AST) -> None:
@@ -259,7 +197,7 @@ class _Check:
             raise ImpureError(f"import of {module}")
         if module in KNOWN_MODULES:
             self.imported.add(module)
-        kinds = _star(module) if alias.name == "*" else {alias.name: _kind(module, alias.name)}
+        kinds = names_by_star(module) if alias.name == "*" else {alias.name: kind_of(module, alias.name)}
         for original, kind in kinds.items():
             name = original if alias.asname is None else alias.asname
             is_class = kind is Kind.VALUE and isinstance(getattr(sys.modules[module], original), type)
@@ -303,15 +241,15 @@ class _Check:
         name = node.attr
         if name in INSIDES:
             raise ImpureError(f"the attribute {name}")
-        is_method = name in READABLE or (name in METHODS and _is_super(node.value))
-        if _is_mangled(name):
+        is_method = name in READABLE or (name in METHODS and is_super(node.value))
+        if is_mangled(name):
             raise ImpureError(f"the attribute {name}")
-        if _is_special(name) and not (is_method and isinstance(node.ctx, ast.Load)):
+        if is_special(name) and not (is_method and isinstance(node.ctx, ast.Load)):
             raise ImpureError(f"the attribute {name}")
-        if name == "format" and not _is_plain_format(node.value):
+        if name == "format" and not is_plain_format(node.value):
             raise ImpureError("a format that is no plain text")
         if isinstance(node.value, ast.Name) and node.value.id in self.modules:
-            kind = _kind(self.modules[node.value.id], name)
+            kind = kind_of(self.modules[node.value.id], name)
             if kind is Kind.REFUSED or not isinstance(node.ctx, ast.Load):
                 raise ImpureError(f"{node.value.id}.{name}")
             if kind is Kind.CALLED and id(node) not in self.callees | self.annotations:
@@ -322,132 +260,25 @@ class _Check:
     def _check_call(self, node: ast.Call) -> None:
         match node.func:
             case ast.Name("open"):
-                if not _opens_only_stdin(node):
+                if not opens_only_stdin(node):
                     raise ImpureError("open")
             case ast.Name(name) if name in self.one_argument:
-                _check_copy(node)
+                check_copy(node)
             case ast.Attribute(ast.Name(name)) if self.modules.get(name) == "copy":
-                _check_copy(node)
+                check_copy(node)
+
+    def _may_be_extended(self, base: ast.expr) -> bool:
+        """A text or number of the program's own would be asked by the library's functions, with what is theirs."""
+        match base:
+            case ast.Name(name):
+                return name not in self.own and (name in self.classes or name in EXTENDED_BUILTINS)
+            case ast.Call(ast.Name("namedtuple")):
+                return "namedtuple" not in self.own
+            case ast.Call(ast.Attribute(ast.Name(name), "namedtuple")):
+                return name not in self.own and self.modules.get(name) == "collections"
+        return False
 
 
 def _is_loaded(module: str) -> bool:
     """Importing it again does nothing."""
     return module in sys.modules and "." not in module and module != "__main__" and not module.startswith("forklock")
-
-
-@functools.cache
-def _kind(module: str, name: str) -> Kind:
-    if name in CALLED.get(module, "").split():
-        return Kind.CALLED
-    if name in ANNOTATES.get(module, "").split():
-        return Kind.ANNOTATES
-    if module == "sys" and name in STREAMS:
-        return Kind.VALUE
-    if module == "builtins":
-        return Kind.VALUE if name in BUILTINS else Kind.REFUSED
-    if module in VALUES and not name.startswith("_") and _is_unchangeable(getattr(sys.modules[module], name, None)):
-        return Kind.VALUE if not VALUES[module] or name in VALUES[module].split() else Kind.REFUSED
-    return Kind.REFUSED
-
-
-@functools.cache
-def _star(module: str) -> dict[str, Kind]:
-    if module == "builtins":  # the rest is what it was
-        return dict.fromkeys(ALL_BUILTINS - BUILTINS - CALLED_BUILTINS - {"open"}, Kind.REFUSED)
-    loaded = sys.modules[module]
-    names = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
-    return {name: _kind(module, name) for name in names}
-
-
-def _check_copy(node: ast.Call) -> None:
-    """A second argument would be handed a list that all calls share."""
-    if len(node.args) != 1 or isinstance(node.args[0], ast.Starred) or node.keywords:
-        raise ImpureError("a copy with more than one argument")
-
-
-def _is_special(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
-
-
-def _is_mangled(name: str) -> bool:
-    """In a class it stands for another name than the one that is written."""
-    return name.startswith("__") and not name.endswith("__")
-
-
-def _is_super(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
-
-
-def _is_unchangeable(value: object) -> bool:
-    if isinstance(value, type):
-        return bool(value.__flags__ & IMMUTABLE_TYPE) or not value.__flags__ & HEAP_TYPE
-    return isinstance(value, BuiltinFunctionType | int | float | complex | str)
-
-
-def _is_plain_format(node: ast.expr) -> bool:
-    """A text written out, whose fields name no attribute and no item."""
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and _has_plain_fields(node.value)
-
-
-def _has_plain_fields(text: str) -> bool:
-    try:
-        fields = [(field, spec) for _, field, spec, _ in Formatter().parse(text) if field is not None]
-    except ValueError:
-        return False
-    return all(not field.strip("0123456789") or field.isidentifier() for field, _ in fields) and all(
-        _has_plain_fields(spec) for _, spec in fields if spec
-    )
-
-
-def _opens_only_stdin(node: ast.Call) -> bool:
-    values = [*node.args, *(keyword.value for keyword in node.keywords)]
-    if not node.args or not all(isinstance(value, ast.Constant) for value in values):
-        return False
-    constants = [value.value for value in values if isinstance(value, ast.Constant)]
-    named = {keyword.arg: keyword.value for keyword in node.keywords}
-    modes = [*node.args[1:2], *([named["mode"]] if "mode" in named else [])]
-    return (
-        type(constants[0]) is int
-        and constants[0] == 0
-        and all(isinstance(mode, ast.Constant) and mode.value in STDIN_MODES for mode in modes)
-        and named.keys() <= STDIN_KEYWORDS
-        and len(node.args) <= 2
-    )
-
-
-def _check_identifiers(node: ast.AST) -> None:
-    """No special or mangled name may be bound, read or passed, but for methods; `__name__` may be read."""
-    if isinstance(node, ast.Attribute | ast.Constant) or (isinstance(node, ast.Name) and node.id == "__name__"):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            raise ImpureError("__name__ bound")
-        return
-    for field, value in ast.iter_fields(node):
-        for name in value if isinstance(value, list) else [value]:
-            if isinstance(name, str) and _is_mangled(name):
-                raise ImpureError(f"the name {name}")
-            if isinstance(name, str) and _is_special(name):
-                is_definition = isinstance(node, ast.FunctionDef | ast.Name) and name in METHODS
-                if not is_definition and not (field == "module" and name == "__future__"):
-                    raise ImpureError(f"the name {name}")
-
-
-def _check_generator(function: ast.FunctionDef) -> None:
-    """When an abandoned generator is closed depends on the collector, so it may have nothing to do then."""
-    kinds = {type(node) for node in ast.walk(function)}
-    if kinds & {ast.Yield, ast.YieldFrom} and kinds & {ast.Try, ast.With}:
-        raise ImpureError("a generator that does something when it is closed")
-
-
-def _sets_recursion_limit(node: ast.AST) -> bool:
-    match node:
-        case ast.Attribute(attr="setrecursionlimit") | ast.alias(name="setrecursionlimit" | "*"):
-            return True
-    return False
-
-
-def _sees_recursion(node: ast.AST) -> bool:
-    """A handler of something that a recursion's end may raise."""
-    if not isinstance(node, ast.ExceptHandler):
-        return False
-    caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-    return not all(isinstance(kind, ast.Name) and kind.id in NOT_RECURSION for kind in caught)

@@ -113,7 +113,7 @@ def _status_of(error: BaseException) -> int:
         if code is None:
             return 0
         if isinstance(code, int):
-            return code & 0xFF
+            return int.__index__(code) & 0xFF  # of a class of the program's, `&` is its own
         _flush_one(sys.stdout)
         print(code, file=sys.stderr)  # noqa: T201
         return 1

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, FunctionType
 from typing import NoReturn
 
-from forklock.sandbox import purity, python_main, wire
+from forklock.sandbox import admitted, python_main, wire
 from forklock.sandbox.encoding import encode
 
 MAX_GROWTH_BYTES = 64 << 20
@@ -189,11 +189,13 @@ def _places(modules: frozenset[str]) -> Iterable[tuple[Mapping[str, object], Ite
     yield builtins, builtins
     for name in sorted(modules):
         items = vars(sys.modules[name])
-        words = " ".join(kinds.get(name, "") for kinds in (purity.VALUES, purity.CALLED, purity.ANNOTATES)).split()
+        words = " ".join(
+            kinds.get(name, "") for kinds in (admitted.VALUES, admitted.CALLED, admitted.ANNOTATES)
+        ).split()
         names = words or [word for word in items if not word.startswith("_")]
         if name != "sys":
             yield items, names
         for value in map(items.get, names):
-            is_fixed = isinstance(value, type) and not value.__flags__ & purity.HEAP_TYPE
+            is_fixed = isinstance(value, type) and not value.__flags__ & admitted.HEAP_TYPE
             if isinstance(value, type | FunctionType) and not is_fixed:
                 yield vars(value), vars(value)
