@@ -187,7 +187,7 @@ def test_a_check_that_its_own_solution_fails_or_that_calls_nothing_is_refused(
 def test_a_compressed_file_cut_short_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(HUMANEVAL_ROW).encode())[:-20])
-    with pytest.raises(BenchmarkError, match=r"r\.jsonl\.gz: cannot be read: .*see evaluate\.data_paths"):
+    with pytest.raises(BenchmarkError, match=r"r\.jsonl\.gz line 1: cannot be read: .*see evaluate\.data_paths"):
         load_benchmark("humaneval", str(path))
 
 

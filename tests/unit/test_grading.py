@@ -304,6 +304,14 @@ def test_faults_of_evalplus_lines_are_named_before_anything_is_graded(
     assert str(caught.value).startswith(f"{path}{message}")
 
 
+def test_a_compressed_file_of_samples_that_was_cut_short_is_named(humaneval_file: Path, tmp_path: Path) -> None:
+    rows = [{"task_id": "HumanEval/0", "solution": f"x = {number}"} for number in range(9)]
+    path = write_jsonl(tmp_path / "samples.jsonl.gz", rows)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ForeignSamplesError, match=r"samples\.jsonl\.gz line \d+: cannot be read: .*; make it again$"):
+        grade_file(path, tmp_path / "out", options_from(benchmark="humaneval", data=str(humaneval_file)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -140,7 +140,7 @@ def test_a_summary_names_the_first_malformed_rows(tmp_path: Path) -> None:
     assert len(loaded.bad_rows) == loaded.counts.num_malformed == 1200
     lines = loaded.summary().splitlines()
     assert lines[0] == "1 prompts, of 1,202 rows: 1 unique, 1 duplicates (0 with other starter code), 1,200 malformed"
-    assert lines[1] == f"{path} line 3: is not JSON (Expecting value: line 1 column 1 (char 0))"
+    assert lines[1] == f"{path} line 3: is not JSON (Expecting value, character 1)"
     assert lines[-1] == "and 1,195 malformed rows more"
 
 
@@ -191,7 +191,7 @@ def test_jsonl_with_a_byte_order_mark_and_compressed(tmp_path: Path) -> None:
 def test_a_damaged_gzip_file_stops_whatever_is_skipped(cut: int, tmp_path: Path) -> None:
     data = gzip.compress(b'{"question": "A"}\n' * 1000)
     (tmp_path / "p.jsonl.gz").write_bytes(b"x" + data if cut == 0 else data[:-cut])
-    with pytest.raises(PromptsError, match=r"p\.jsonl\.gz: cannot be read: .*; see prompts\.path"):
+    with pytest.raises(PromptsError, match=r"p\.jsonl\.gz( line \d+)?: cannot be read: .*; see prompts\.path"):
         load_prompts(jsonl(tmp_path / "p.jsonl.gz", on_bad_row="skip"), 0)
 
 

@@ -17,6 +17,7 @@ from forklock.benchmarks import Problem
 from forklock.code_blocks import Style, count_code_blocks
 from forklock.errors import ForklockError
 from forklock.evaluate.grading import Answer
+from forklock.prompts import PromptsError
 from forklock.prompts.rows import read_jsonl
 from forklock.sampling import Sample, read_shard
 
@@ -34,7 +35,10 @@ def read_answers(path: Path, problems: Mapping[str, Problem], style: Style) -> l
     elif path.suffix == ".json":
         answers = list(_livecodebench(path, problems))
     elif path.suffix in (".jsonl", ".gz"):
-        answers = list(_evalplus(path, problems))
+        try:
+            answers = list(_evalplus(path, problems))
+        except PromptsError as error:  # of the reader that both have: nothing is to be seen to in a recipe here
+            raise ForeignSamplesError(str(error).removesuffix("; see prompts.path") + "; make it again") from error
     else:
         raise ForeignSamplesError(
             f"{path}: must end in .json (LiveCodeBench's custom outputs), .jsonl (EvalPlus) or .parquet (ours)"

@@ -58,13 +58,16 @@ def read_file(path: Path, file_format: str, columns: Sequence[str]) -> Iterator[
 def read_jsonl(path: Path) -> Iterator[Row]:
     """JSON lines, compressed by gzip where the name ends in .gz; blank lines are nothing."""
     with _reading(path), _open(path) as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in _lines(path, file):
             text = line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape")
             if not text.strip():
                 continue
             position = f"line {number}"
             try:
                 values = json.loads(text)
+            except json.JSONDecodeError as error:
+                yield Row(str(path), position, fault=f"is not JSON ({error.msg}, character {error.pos + 1})")
+                continue
             except (ValueError, RecursionError) as error:
                 yield Row(str(path), position, fault=f"is not JSON ({error})")
                 continue
@@ -146,6 +149,16 @@ def _value(scalar: Any) -> object:
 
 def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _lines(path: Path, file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Numbered. Of a compressed file that was cut short, the line is named up to which it can be read."""
+    number = 0
+    try:
+        for number, line in enumerate(file, start=1):
+            yield number, line
+    except (EOFError, zlib.error) as error:
+        raise PromptsError(f"{path} line {number + 1}: cannot be read: {error}; see prompts.path") from error
 
 
 @contextmanager
