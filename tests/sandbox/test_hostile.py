@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
@@ -155,27 +157,49 @@ def test_the_answer_of_a_hostile_object_is_not_equal_to_anything(sandbox: Sandbo
     assert result.value[1] not in (6, "6", None, True)
 
 
-@pytest.mark.parametrize("num_rounds", [40, pytest.param(2000, marks=pytest.mark.slow)])
-def test_a_batch_leaves_no_process_no_file_no_mount_and_no_memory_behind(num_rounds: int) -> None:
-    quick = ("os._exit(0) at once", "daemonised grandchild", "kill -9 of everything", "odd things left", "crash in C")
-    sources = [PROGRAMS[name].source for name in quick]
+LONG = ("fork bomb of sleepers", "all inodes", "folders without a bottom", "walking frames, objects and memory")
+QUICK = [
+    name for name in PROGRAMS if name not in LONG and not {"timeout", "memory"} & set(PROGRAMS[name].outcomes)
+]  # fmt: skip
+"""What takes milliseconds: nothing here has to reach a limit first."""
 
-    def traces() -> tuple[object, ...]:
-        mounts = Path("/proc/self/mountinfo").read_text().count("\n")
-        return mounts, sorted(os.listdir("/proc/self/fd")), sorted(Path("/tmp").glob("forklock*"))  # noqa: PTH208
 
+@pytest.mark.parametrize("num_runs", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_batch_leaves_no_process_no_file_no_mount_and_no_memory_behind(num_runs: int) -> None:
+    """Of the quick ones again and again; where there is time for 10,000, of every other one too, before and after."""
     others = _leaves()
-    with open_sandbox(reuse=True) as sandbox:
-        for source in ["print(input())", *sources * 8]:
-            list(sandbox.run_program(source, [INPUT]))
+    names = [name for name in PROGRAMS if name not in QUICK] if num_runs > 1000 else []
+    with open_sandbox(replace(SHORT, cpu_s=0.5), reuse=True) as sandbox:
+
+        def run(name: str, *, is_session: bool) -> None:
+            source = PROGRAMS[name].source.replace("PORT", "9")
+            [result] = sandbox.run_program(source, iter([INPUT]) if is_session else [INPUT])
+            assert result.outcome in (*PROGRAMS[name].outcomes, *(["timeout"] if name not in QUICK else []))
+
+        def traces() -> tuple[object, ...]:
+            mounts = Path("/proc/self/mountinfo").read_text().count("\n")
+            return mounts, sorted(os.listdir("/proc/self/fd")), sorted(Path("/tmp").glob("forklock-sandbox*"))  # noqa: PTH208
+
+        def check_what_is_left() -> None:
+            """A process that is kept for more tests ends with this too."""
+            [after] = sandbox.run_program(WHAT_IS_LEFT, [INPUT])
+            assert after.text == NOTHING
+
+        for name in [*names, *QUICK]:
+            run(name, is_session=True)
+        check_what_is_left()
         before, memory = traces(), _resident_bytes()
         [zygote] = _leaves() - others
         zygote_memory = _resident_bytes(zygote)
-        for number, source in enumerate(sources * num_rounds):
-            [result] = sandbox.run_program(source, iter([INPUT]) if number % 2 else [INPUT])
-            assert result.outcome in ("finished", "runtime_error")
+        for number, name in enumerate(islice(cycle(QUICK), num_runs)):
+            run(name, is_session=number % 2 == 0)
             if number % 5 == 0:
                 assert [shared.is_shared for shared in sandbox.run_program("print(input())", [INPUT] * 2)] == [True] * 2
+            if number % len(QUICK) == 0:
+                check_what_is_left()
+        for name in names:
+            run(name, is_session=False)
+        check_what_is_left()
         assert traces() == before
         assert _resident_bytes() - memory < 4 << 20
         assert _leaves() - others == {zygote}
