@@ -9,11 +9,11 @@ parent compares as it compares any other.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import marshal
 import os
 import resource
-import signal
 import sys
 from types import CodeType
 from typing import Any, NoReturn
@@ -77,14 +77,14 @@ def _prepare(bounds: wire.Bounds, descriptors: tuple[int, int, int, int], *, has
             continue  # it would count what the user runs elsewhere
         _limit(kind, wanted, wanted)
     if has_namespaces:
-        linux.keep_capabilities([])
-    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the zygote is not: without this, /dev/stdin would be out of reach
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        linux.lose_capabilities()
+    linux.be_dumpable()  # the zygote is not: without this, /dev/stdin would be out of reach
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # not by `signal`, which makes an enum of each number
     for hook in fork_hooks:
         os.register_at_fork(**hook)
     threading = sys.modules.get("threading")
     if threading is not None:
-        threading.main_thread()._set_native_id()
+        threading._main_thread._native_id = os.getpid()
     gc.enable()
 
 
@@ -129,8 +129,8 @@ def _load(job: wire.Job) -> tuple[CodeType, bytes]:
 def _become(job: wire.Job) -> NoReturn:
     with open(SCRIPT_NAME, "wb") as file:
         file.write(job.source)
-    for restored in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python, expected by others
-        signal.signal(restored, signal.SIG_DFL)
+    for restored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # ignored by Python, expected by others
+        _signal.signal(restored, _signal.SIG_DFL)
     try:
         os.execvp(job.command[0], [*job.command, SCRIPT_NAME])
     except OSError as error:
