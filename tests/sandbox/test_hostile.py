@@ -191,15 +191,19 @@ def test_a_batch_leaves_no_process_no_file_no_mount_and_no_memory_behind(num_run
         before, memory = traces(), _resident_bytes()
         [zygote] = _leaves() - others
         zygote_memory = _resident_bytes(zygote)
+        num_shared = 0
         for number, name in enumerate(islice(cycle(QUICK), num_runs)):
             run(name, is_session=number % 2 == 0)
             if number % 5 == 0:
-                assert [shared.is_shared for shared in sandbox.run_program("print(input())", [INPUT] * 2)] == [True] * 2
+                pair = list(sandbox.run_program("print(input())", [INPUT] * 2))
+                assert [result.text for result in pair] == [INPUT] * 2
+                num_shared += sum(result.is_shared for result in pair)
             if number % len(QUICK) == 0:
                 check_what_is_left()
         for name in names:
             run(name, is_session=False)
         check_what_is_left()
+        assert num_shared > num_runs / 50  # of two in five; a busy machine gives the others a process each
         assert traces() == before
         assert _resident_bytes() - memory < 4 << 20
         assert _leaves() - others == {zygote}
