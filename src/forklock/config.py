@@ -275,7 +275,7 @@ class EvaluateConfig(Section):
     pass_k: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 5)
     max_sequence_tokens: PositiveInt = 131_072
     num_grading_workers: PositiveInt | None = None
-    """Programs that run at once; absent: one a core."""
+    """Programs that run at once; absent: one a core. On a cluster it is always one a CPU."""
     all_tests: bool = False
     """Run the tests after the first that fails too, and count those that passed. Verdicts stay the same."""
 
@@ -347,11 +347,15 @@ class ClusterConfig(Section):
     """Running the same stages on a Ray cluster."""
 
     address: str | None = None
-    """`auto`, `ray://host:port`, or absent for this machine alone."""
+    """`host:port` of a running cluster's head, or `auto`, on one of its machines; `local` for a new one on this
+    machine; absent: no cluster."""
     num_engine_workers: PositiveInt | None = None
     """Engines that sample at once; absent: as many as fit."""
+    num_training_workers: PositiveInt | None = None
+    """Processes that train; absent: one a GPU, or without GPUs one a node."""
     storage: str | None = None
-    """Run folder that all nodes reach: a shared path or an fsspec URL."""
+    """fsspec URL (s3://, gs://) of a copy of this run's folder, kept as it grows; a folder that is not there is
+    fetched from it. Works without an address too."""
 
 
 class ShapeConfig(Section):

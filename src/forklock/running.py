@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from forklock import hub_commits, recipes
-from forklock.config import Recipe
+from forklock import cluster, hub_commits, recipes
+from forklock.config import ClusterConfig, Recipe
 from forklock.evaluate import PointPlan, Session
 from forklock.evaluate.points import FAMILY
 from forklock.model_path import check_model_path, local_folder
@@ -166,9 +166,11 @@ def _stages_of_folder(run_dir: Path) -> list[Stage]:
 def opened(recipe: Recipe, run_dir: Path, *, with_benchmarks: bool = False) -> Iterator[tuple[Run, Recipe]]:
     """The folder, held, with the recipe in it; and the recipe with what comes from the hub held to commits."""
     check_model_path(recipe.model.path)
+    if is_launched():  # the launcher's processes are what there is to work with
+        recipe = recipe.model_copy(update={"cluster": ClusterConfig()})
     if local_folder(recipe.model.path) is not None:  # nothing to download: no bars but ours
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    with open_run(run_dir) as run:
+    with cluster.connected(recipe.cluster), cluster.mirrored(recipe.cluster, run_dir), open_run(run_dir) as run:
         pinned = hub_commits.pin(recipe, run.path, with_benchmarks=with_benchmarks)
         write_text(run.path / RECIPE_FILE, recipes.to_toml(pinned))
         yield run, pinned

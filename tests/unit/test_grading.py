@@ -21,6 +21,7 @@ from forklock.evaluate.foreign import ForeignSamplesError
 from forklock.evaluate.grade_file import grade_file, options_from
 from forklock.evaluate.grading import Answer, GradingError, Scores, grade
 from forklock.evaluate.metrics import MetricsError, Point, compare, describe
+from forklock.evaluate.scoring import ThreadScorer
 from forklock.evaluate.table import UNSAFE, render
 from forklock.evaluate.verdicts import Verdict, read_verdicts, verdicts_in, write_verdicts
 from forklock.prompts import Prompt
@@ -51,7 +52,7 @@ def test_equal_answers_are_scored_once_and_every_sample_has_a_verdict() -> None:
     codes = ["passed", "wrong_answer", None, "passed", "passed 2"]
     answers = [Answer(name, index, code, num_tokens=index) for name in problems for index, code in enumerate(codes)]
     scores: Scores = {}
-    found = grade(answers, problems, Sandbox(SHORT, num_workers=3), scores)
+    found = grade(answers, problems, ThreadScorer(Sandbox(SHORT, num_workers=3)), scores)
     verdicts = sorted(found, key=lambda verdict: verdict.key)
     assert [verdict.key for verdict in verdicts] == [(name, index) for name in "pq" for index in range(5)]
     wanted = ["passed", "wrong_answer", "no_code", "passed", "passed"]
@@ -61,7 +62,7 @@ def test_equal_answers_are_scored_once_and_every_sample_has_a_verdict() -> None:
         assert sorted(problem.asked) == ["passed", "passed 2", "wrong_answer"]
     assert len({verdict.code_hash for verdict in verdicts}) == 4
     # Those of an earlier call count too.
-    again = list(grade(answers[:5], problems, Sandbox(SHORT, num_workers=1), scores))
+    again = list(grade(answers[:5], problems, ThreadScorer(Sandbox(SHORT, num_workers=1)), scores))
     assert [verdict.verdict for verdict in again] == wanted
     assert len(problems["p"].asked) == 3
 
@@ -71,7 +72,7 @@ def test_a_fault_of_the_harness_stops_and_is_no_verdict() -> None:
     answers = [Answer("p", 0, "passed"), Answer("p", 1, "harness_error")]
     found = []
     with pytest.raises(GradingError, match=r"problem p, sample 1: the grader failed, and again .*: a cause"):
-        found.extend(grade(answers, problems, Sandbox(SHORT, num_workers=1)))
+        found.extend(grade(answers, problems, ThreadScorer(Sandbox(SHORT, num_workers=1))))
 
 
 def test_answers_are_read_as_workers_become_free() -> None:
@@ -90,7 +91,9 @@ def test_answers_are_read_as_workers_become_free() -> None:
                 gate.set()
             yield Answer("p", index, str(index))
 
-    grading = grade(answers(), {"p": Waits(Prompt("p", "?"), "here", None)}, Sandbox(SHORT, num_workers=2))
+    grading = grade(
+        answers(), {"p": Waits(Prompt("p", "?"), "here", None)}, ThreadScorer(Sandbox(SHORT, num_workers=2))
+    )
     next(grading)
     assert read == list(range(9))
     assert len(list(grading)) == 99

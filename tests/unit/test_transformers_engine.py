@@ -106,6 +106,29 @@ def test_strict_groups_give_the_same_bits_whatever_the_memory(tiny_model: TinyMo
     assert all(plain[i] == completion for i, completion in second_group_alone.items())
 
 
+def test_requests_that_are_not_ready_join_the_batch_later(tiny_model: TinyModel) -> None:
+    folder = tiny_model("qwen3")
+    requests = some_requests(24)
+    setting = Decoding(1.3, 20, 0.9)
+    at_once = draw(folder, requests, setting)
+    given: list[int] = []
+
+    def coming() -> Iterator[Request | None]:
+        for request in requests:
+            if request.request_id % 8 == 0:
+                yield from [None] * 3 if given else []  # a step of the others each
+            given.append(request.request_id)
+            yield request
+        while True:
+            yield None
+
+    config = EngineConfig(kind="transformers")
+    with open_engine(config, ModelConfig(path=str(folder)), max_sequence_tokens=400) as engine:
+        drawn = {completion.request_id: completion for completion in engine.generate(coming(), setting)}
+    assert drawn.keys() == at_once.keys()
+    assert share_that_differs(at_once, drawn) <= 0.05
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_tokens_at_a_fixed_context_follow_the_target(setting: Decoding, tiny_model: TinyModel) -> None:
     folder, context, num_draws = tiny_model("qwen3"), (5, 9, 40, 77), 6_000

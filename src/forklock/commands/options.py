@@ -20,10 +20,19 @@ RunFolder = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: train.learning_rate=1e-5.")
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="A Ray cluster to run on: host:port, auto or local."),
+]
 UnsafeExecution = Annotated[
     bool,
     typer.Option("--unsafe-execution", help="Run programs even where they can't be isolated; marks every verdict."),
 ]
+
+
+def overrides_with(overrides: list[str] | None, cluster: str | None) -> list[str]:
+    """Those of `--set`, and what `--cluster` stands for."""
+    return [*(overrides or []), *([] if cluster is None else [f"cluster.address={json.dumps(cluster)}"])]
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from forklock import train as train_stage
-from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
+from forklock.commands.options import (
+    AsJson,
+    Cluster,
+    Overrides,
+    RecipeNames,
+    RunDir,
+    UnsafeExecution,
+    console,
+    overrides_with,
+    print_json,
+)
 from forklock.train import launch
 
 
@@ -16,13 +26,14 @@ def run(
     recipe: RecipeNames,
     run_dir: RunDir = None,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
     """Everything: prompts, samples, training, evaluation of both models, analysis, report; goes on where it stopped."""
     from forklock import recipes, running
 
-    composed = recipes.load(recipe, overrides or [])
+    composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
     running.run_all(composed, folder, allow_unsafe=unsafe)
     from forklock.report import REPORT_FILE, build
@@ -37,12 +48,13 @@ def synthesize(
     recipe: RecipeNames,
     run_dir: RunDir = None,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     as_json: AsJson = False,
 ) -> None:
     """Read the prompts and sample from the frozen model; goes on where a killed call stopped."""
     from forklock import recipes, running
 
-    composed = recipes.load(recipe, overrides or [])
+    composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
     running.run_until(composed, folder, "synthesize")
     from forklock.synthesize.report import gather, render
@@ -59,6 +71,7 @@ def train(
     recipe: RecipeNames,
     run_dir: RunDir = None,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     processes: Annotated[int | None, typer.Option(help="Processes (devices) on this machine.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +85,7 @@ def train(
     from forklock import recipes, running
 
     on_processes = [] if processes is None else [f"train.num_processes={processes}"]
-    composed = recipes.load(recipe, [*(overrides or []), *on_processes])
+    composed = recipes.load(recipe, [*overrides_with(overrides, cluster), *on_processes])
     folder = run_dir or Path("runs") / composed.name
     with launch.leading():
         summary = running.run_until(composed, folder, "train")
@@ -90,6 +103,7 @@ def evaluate(
     recipe: RecipeNames,
     run_dir: RunDir = None,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     only: Annotated[str | None, typer.Option(help="One model alone: base (nothing is trained) or student.")] = None,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
@@ -99,7 +113,7 @@ def evaluate(
         raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
     from forklock import recipes, running
 
-    composed = recipes.load(recipe, overrides or [])
+    composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
     running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
     from forklock.evaluate.outcome import conclude
@@ -112,12 +126,13 @@ def analyze(
     recipe: RecipeNames,
     run_dir: RunDir = None,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure forks and locks: both models over solutions held out from training, position by position."""
     from forklock import recipes, running
 
-    composed = recipes.load(recipe, overrides or [])
+    composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
     summary = running.run_until(composed, folder, "analyze")
     if as_json:

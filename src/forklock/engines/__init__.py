@@ -76,9 +76,10 @@ class Engine(Protocol):
     """Package and version that draws, such as `vllm 0.32.0`."""
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
+        self, requests: Iterable[Request | None], decoding: Decoding, *, record_target: bool = False
     ) -> Iterator[Completion]:
-        """Complete every request. `requests` is read as room becomes free, not all at once."""
+        """Complete every request. `requests` is read as room becomes free, not all at once; a None among them says
+        that none is ready now: the engine goes on with those it has, and ends when it has none."""
         ...
 
     def weights_digest(self) -> str | None:

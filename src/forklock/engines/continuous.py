@@ -98,7 +98,7 @@ class ContinuousBatch:
         self._device = model.device
 
     @torch.inference_mode()
-    def run(self, requests: Iterable[Request], *, record_target: bool) -> Iterator[Completion]:
+    def run(self, requests: Iterable[Request | None], *, record_target: bool) -> Iterator[Completion]:
         source = iter(requests)
         try:
             while True:
@@ -110,10 +110,10 @@ class ContinuousBatch:
         finally:
             self._slots.release()
 
-    def _admit(self, source: Iterator[Request]) -> None:
+    def _admit(self, source: Iterator[Request | None]) -> None:
         if self._limits.strict:
             if not self._active:
-                group = [Sequence(request) for request in islice(source, STRICT_GROUP)]
+                group = [Sequence(request) for request in islice(source, STRICT_GROUP) if request is not None]
                 self._slots.budget_tokens = max(
                     self._limits.tokens, len(group) * self._slots.rounded(max(map(_most_tokens, group), default=1))
                 )
@@ -126,7 +126,7 @@ class ContinuousBatch:
         newcomers: list[Sequence] = []
         while True:
             if not self._waiting:
-                self._waiting.extend(Sequence(request) for request in islice(source, 1))
+                self._waiting.extend(Sequence(request) for request in islice(source, 1) if request is not None)
             if not self._waiting:
                 break
             columns = max(columns, self._waiting[0].num_tokens + HEADROOM_COLUMNS)

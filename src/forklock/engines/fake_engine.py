@@ -30,11 +30,13 @@ class FakeEngine:
         self._completions: list[list[int]] = json.loads(self._text)["completions"]
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
+        self, requests: Iterable[Request | None], decoding: Decoding, *, record_target: bool = False
     ) -> Iterator[Completion]:
         if record_target:
             raise EngineError('engine.kind = "fake" has no targets to record')
         for request in requests:
+            if request is None:
+                return
             token_ids = tuple(self._completions[request.seed % len(self._completions)])
             is_cut = len(token_ids) > request.max_new_tokens
             yield Completion(request.request_id, token_ids[: request.max_new_tokens], "length" if is_cut else "stop")

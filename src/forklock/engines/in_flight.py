@@ -8,7 +8,7 @@ from forklock.engines import Completion, EngineError, Request
 
 
 def keep_in_flight(
-    requests: Iterable[Request],
+    requests: Iterable[Request | None],
     submit: Callable[[Request], None],
     take: Callable[[], Completion | EngineError],
     *,

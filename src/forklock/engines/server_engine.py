@@ -76,14 +76,16 @@ class ServerEngine:
             return ""
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
+        self, requests: Iterable[Request | None], decoding: Decoding, *, record_target: bool = False
     ) -> Iterator[Completion]:
         check_decoding(decoding, record_target=record_target)
         if record_target and not decoding.is_greedy:
             requests = self._after_probe(requests)
         return self._generate(requests, decoding, record_target)
 
-    def _generate(self, requests: Iterable[Request], decoding: Decoding, record_target: bool) -> Iterator[Completion]:
+    def _generate(
+        self, requests: Iterable[Request | None], decoding: Decoding, record_target: bool
+    ) -> Iterator[Completion]:
         finished: queue.SimpleQueue[Future[Completion | EngineError]] = queue.SimpleQueue()
         client = self._client = PatientClient(self._url)
 
@@ -155,10 +157,12 @@ class ServerEngine:
             )
         return token_ids, logprobs, finish_reason
 
-    def _after_probe(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def _after_probe(self, requests: Iterable[Request | None]) -> Iterator[Request | None]:
         """Asks for two log-probabilities where one token survives: processed, the second is minus infinity."""
         source = iter(requests)
         for first in source:
+            if first is None:
+                return
             content = self._content(first, Decoding(temperature=1.0, top_k=1), record_target=True)
             answer = self._client.post("/completions", {**content, "logprobs": 2, "max_tokens": 1})
             _, logprobs, _ = self._read(answer)

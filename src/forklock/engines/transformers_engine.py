@@ -46,7 +46,7 @@ class TransformersEngine:
         self._limits = BatchLimits(tokens=tokens, max_rows=MAX_ROWS, strict=config.strict)
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
+        self, requests: Iterable[Request | None], decoding: Decoding, *, record_target: bool = False
     ) -> Iterator[Completion]:
         if record_target and self._plays is not None:
             raise EngineError("a played student has no targets to record: it is not the model that would be trained")
@@ -68,7 +68,9 @@ class TransformersEngine:
             digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy())
         return digest.hexdigest()
 
-    def _checked(self, request: Request) -> Request:
+    def _checked(self, request: Request | None) -> Request | None:
+        if request is None:
+            return None
         wanted = len(request.prompt_token_ids) + request.max_new_tokens
         if not request.prompt_token_ids or request.max_new_tokens < 1 or wanted > self._max_tokens:
             raise EngineError(

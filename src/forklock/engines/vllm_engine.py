@@ -72,12 +72,14 @@ class VllmEngine:
         self._max_in_flight = 2 * self._llm.vllm_config.scheduler_config.max_num_seqs * config.data_parallel
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding, *, record_target: bool = False
+        self, requests: Iterable[Request | None], decoding: Decoding, *, record_target: bool = False
     ) -> Iterator[Completion]:
         check_decoding(decoding, record_target=record_target)
         return self._generate(requests, decoding, record_target)
 
-    def _generate(self, requests: Iterable[Request], decoding: Decoding, record_target: bool) -> Iterator[Completion]:
+    def _generate(
+        self, requests: Iterable[Request | None], decoding: Decoding, record_target: bool
+    ) -> Iterator[Completion]:
         finished: asyncio.Queue[asyncio.Task[Completion | EngineError]] = asyncio.Queue()
         drawing: set[asyncio.Task[Completion | EngineError]] = set()
 

@@ -18,6 +18,7 @@ from forklock.evaluate.foreign import ForeignSamplesError, read_answers
 from forklock.evaluate.grading import Answer, Grading, grade_into
 from forklock.evaluate.metrics import Point
 from forklock.evaluate.report import report_of_file
+from forklock.evaluate.scoring import ThreadScorer
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
 from forklock.run_dir import Stage, StageDir, open_run, run_stages
@@ -92,9 +93,9 @@ def _run(path: Path, options: GradeOptions, stage_dir: StageDir) -> None:
     sandbox = Sandbox(num_workers=options.workers, unsafe=options.unsafe_execution)
     if BENCHMARKS[options.benchmark].runs_programs:
         with sandbox:
-            grade_into(stage_dir, answers, Grading(options.benchmark, problems, sandbox, len(answers)))
+            grade_into(stage_dir, answers, Grading(options.benchmark, problems, ThreadScorer(sandbox), len(answers)))
     else:
-        grade_into(stage_dir, answers, Grading(options.benchmark, problems, sandbox, len(answers)))
+        grade_into(stage_dir, answers, Grading(options.benchmark, problems, ThreadScorer(sandbox), len(answers)))
     stage_dir.write_text(SUMMARY_FILE, json.dumps({"benchmark": options.benchmark, "notes": notes}, indent=1) + "\n")
 
 

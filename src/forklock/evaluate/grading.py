@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, fields
 
 from forklock.benchmarks import Problem, Score, VerdictName
 from forklock.errors import ForklockError
+from forklock.evaluate.scoring import Scorer
 from forklock.evaluate.verdicts import Verdict, VerdictWriter, verdicts_in
 from forklock.progress import progress_bar
 from forklock.run_dir import StageDir
-from forklock.sandbox.pool import Sandbox
 
 WAITING_PER_WORKER = 4
 """Answers handed out ahead of the workers."""
@@ -45,21 +45,18 @@ Scores = dict[tuple[str, str], Score]
 
 
 def grade(
-    answers: Iterable[Answer], problems: Mapping[str, Problem], sandbox: Sandbox, scores: Scores | None = None
+    answers: Iterable[Answer], problems: Mapping[str, Problem], scorer: Scorer, scores: Scores | None = None
 ) -> Iterator[Verdict]:
     """A verdict for each answer, as they are reached. Answers are read as workers become free, not all at once.
 
     The same answer to the same problem is scored once, and all who gave it share the score; `scores` holds those of
     calls before this one, and takes up the new ones.
     """
-    with ThreadPoolExecutor(sandbox.num_workers) as pool:
-        grader = _Grader(problems, sandbox, pool, {} if scores is None else scores)
-        try:
-            for answer in answers:
-                yield from grader.take(answer)
-            yield from grader.finish()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with scorer:
+        grader = _Grader(problems, scorer, {} if scores is None else scores)
+        for answer in answers:
+            yield from grader.take(answer)
+        yield from grader.finish()
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Grading:
 
     title: str
     problems: Mapping[str, Problem]
-    sandbox: Sandbox
+    scorer: Scorer
     num_answers: int
     scores: Scores = field(default_factory=dict)
     """Points of one benchmark share theirs: under the same seeds, decodings that differ a little often draw the same
@@ -87,7 +84,7 @@ def grade_into(stage_dir: StageDir, answers: Iterable[Answer], grading: Grading)
     start, num_passed, writer = time.monotonic(), 0, VerdictWriter(stage_dir)
     with progress_bar(f"grade {grading.title}", grading.num_answers, len(done)) as advance:
         try:
-            for verdict in grade(missing, grading.problems, grading.sandbox, grading.scores):
+            for verdict in grade(missing, grading.problems, grading.scorer, grading.scores):
                 writer.add(verdict)
                 num_passed += verdict.passed
                 advance(1, f"{num_passed:,} passed")
@@ -98,12 +95,9 @@ def grade_into(stage_dir: StageDir, answers: Iterable[Answer], grading: Grading)
 
 
 class _Grader:
-    def __init__(
-        self, problems: Mapping[str, Problem], sandbox: Sandbox, pool: ThreadPoolExecutor, scores: Scores
-    ) -> None:
+    def __init__(self, problems: Mapping[str, Problem], scorer: Scorer, scores: Scores) -> None:
         self._problems = problems
-        self._sandbox = sandbox
-        self._pool = pool
+        self._scorer = scorer
         self._scores = scores
         self._running: dict[Future[Score], tuple[str, str]] = {}
         self._waiting: dict[tuple[str, str], list[Answer]] = {}
@@ -119,10 +113,10 @@ class _Grader:
         elif key in self._waiting:
             self._waiting[key].append(answer)
         else:
-            while len(self._running) >= WAITING_PER_WORKER * self._sandbox.num_workers:
+            while len(self._running) >= WAITING_PER_WORKER * self._scorer.num_workers:
                 yield from self._collect()
             self._waiting[key] = [answer]
-            self._running[self._pool.submit(problem.score, answer.code, self._sandbox)] = key
+            self._running[self._scorer.submit(problem, answer.code)] = key
 
     def finish(self) -> Iterator[Verdict]:
         while self._running:

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 
 from forklock.benchmarks import BENCHMARKS, Loaded, load_benchmark
+from forklock.cluster import open_engine, open_scorer
 from forklock.config import BenchmarkName, ModelConfig, Recipe
 from forklock.decoding import Decoding
-from forklock.engines import Engine, open_engine, playing
+from forklock.engines import Engine, playing
 from forklock.evaluate.grading import Scores
+from forklock.evaluate.scoring import Scorer, ThreadScorer
 from forklock.sandbox.pool import Sandbox
 
 
@@ -26,14 +28,14 @@ class Session(AbstractContextManager["Session"]):
         self._engine_stack = ExitStack()
         self._engine: tuple[ModelConfig, int, Engine] | None = None
         self._sandbox_stack = ExitStack()
-        self._sandbox: Sandbox | None = None
+        self._scorer: Scorer | None = None
         self._scores: dict[BenchmarkName, Scores] = {}
 
     def check(self, names: Iterable[BenchmarkName]) -> None:
         """Find out before hours of work what would stop their evaluation: missing data, or no isolation here."""
         for name in names:
             self.problems(name)
-            self.sandbox(name)
+            self.scorer(name)
 
     def problems(self, name: BenchmarkName) -> Loaded:
         settings = self._recipe.evaluate
@@ -47,7 +49,7 @@ class Session(AbstractContextManager["Session"]):
         """Open also after the block, until `release`. One that a fault has passed through is closed at once."""
         if self._engine is None or self._engine[:2] != (model, max_sequence_tokens):
             self.release()
-            opened = open_engine(self._recipe.engine, model, max_sequence_tokens=max_sequence_tokens)
+            opened = open_engine(self._recipe, model, max_sequence_tokens=max_sequence_tokens)
             self._engine = (model, max_sequence_tokens, self._engine_stack.enter_context(opened))
         try:
             yield self._engine[2] if plays is None else playing(self._engine[2], plays)
@@ -55,14 +57,18 @@ class Session(AbstractContextManager["Session"]):
             self.release()
             raise
 
-    def sandbox(self, benchmark: BenchmarkName) -> Sandbox:
-        """Started only for a benchmark that runs programs; `SandboxUnavailableError` where they can't be isolated."""
+    def scorer(self, benchmark: BenchmarkName) -> Scorer:
+        """Sandboxes are started only for a benchmark that runs programs; `SandboxUnavailableError` where they can't
+        be isolated, here or on a node of the cluster."""
         sandbox = Sandbox(num_workers=self._recipe.evaluate.num_grading_workers, unsafe=self._allow_unsafe)
         if not BENCHMARKS[benchmark].runs_programs:
-            return sandbox
-        if self._sandbox is None:
-            self._sandbox = self._sandbox_stack.enter_context(sandbox)
-        return self._sandbox
+            return ThreadScorer(sandbox)
+        if self._scorer is None:
+            if self._recipe.cluster.address is not None:
+                self._scorer = open_scorer(allow_unsafe=self._allow_unsafe)
+            else:
+                self._scorer = ThreadScorer(self._sandbox_stack.enter_context(sandbox))
+        return self._scorer
 
     def scores(self, benchmark: BenchmarkName) -> Scores:
         """Of every answer that was graded since the session began."""

@@ -22,7 +22,7 @@ SUMMARY_FILE = "summary.json"
 def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir) -> None:
     """`recipe.model` is the model of this point."""
     loaded = session.problems(point.benchmark)
-    sandbox = session.sandbox(point.benchmark)  # before anything is drawn: what can't be graded is not
+    scorer = session.scorer(point.benchmark)  # before anything is drawn: what can't be graded is not
     drawing = Drawing(
         model=recipe.model,
         engine=recipe.engine,
@@ -43,7 +43,7 @@ def run(recipe: Recipe, point: PointPlan, session: Session, stage_dir: StageDir)
     )
     total = len(problems) * recipe.evaluate.num_samples_per_problem
     scores = session.scores(point.benchmark)
-    grade_into(stage_dir, answers, Grading(point.benchmark, problems, sandbox, total, scores))
+    grade_into(stage_dir, answers, Grading(point.benchmark, problems, scorer, total, scores))
     if not stage_dir.is_done(SUMMARY_FILE):
         summary = {
             "model": point.title,

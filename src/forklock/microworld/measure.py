@@ -15,6 +15,7 @@ from forklock.config import EngineConfig, ModelConfig
 from forklock.decoding import Decoding
 from forklock.engines import Completion, Request, open_engine
 from forklock.evaluate.grading import Answer, grade
+from forklock.evaluate.scoring import ThreadScorer
 from forklock.microworld.corpus import sequences
 from forklock.microworld.settings import BaseSettings
 from forklock.prompts import Renderer, load_tokenizer
@@ -83,7 +84,7 @@ def _pass_at_1(folder: Path, num_problems: int | None) -> float:
         answers.append(Answer(problems[number].problem_id, index, last_code_block(text)))
     with Sandbox() as sandbox:
         by_id = {problem.problem_id: problem for problem in problems}
-        verdicts = list(grade(answers, by_id, sandbox))
+        verdicts = list(grade(answers, by_id, ThreadScorer(sandbox)))
     return sum(verdict.passed for verdict in verdicts) / len(verdicts)
 
 

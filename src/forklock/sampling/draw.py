@@ -147,15 +147,15 @@ class _Draw:
 
     def run(self, missing: Sequence[Wanted], done: set[tuple[str, int]]) -> str | None:
         """The digest of the weights, the same after the last draw as before the first; None where it can't be had."""
-        digest = self.engine.weights_digest()
+        completions = self.engine.generate(
+            (one.request for one in missing), self.drawing.decoding, record_target=self.drawing.record_target
+        )
+        digest = self.engine.weights_digest()  # a cluster's engines can tell once they are at work
         self._check_same_weights(digest)
         by_id = {one.request.request_id: one for one in missing}
         total = sum(one.key not in done for one in missing)
         writer = ShardWriter(self.stage_dir, self.drawing.samples_per_shard)
         start, num_tokens = time.monotonic(), 0
-        completions = self.engine.generate(
-            (one.request for one in missing), self.drawing.decoding, record_target=self.drawing.record_target
-        )
         with progress_bar(self.drawing.title, total + len(done), len(done)) as advance:
             try:
                 for completion in completions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from functools import partial
 
+from forklock.cluster import open_engine
 from forklock.config import Recipe
-from forklock.engines import open_engine
 from forklock.model_path import identity
 from forklock.prompts import read_prompts
 from forklock.prompts.stage import PROMPTS_FILE
@@ -35,7 +35,7 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
         record_target=recipe.synthesize.record_target,
         samples_per_shard=recipe.synthesize.samples_per_shard,
     )
-    opening = partial(open_engine, recipe.engine, recipe.model, max_sequence_tokens=drawing.sequence_limit())
+    opening = partial(open_engine, recipe, recipe.model, max_sequence_tokens=drawing.sequence_limit())
     draw_samples(drawing, prompts, stage_dir, opening)
     if not stage_dir.is_done(SUMMARY_FILE):
         summary = summarize(samples_in(stage_dir.path), recipe.model.style)

@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
+from forklock.cluster import open_engine
 from forklock.config import EngineConfig, ModelConfig, Recipe
-from forklock.engines import EngineError, Request, open_engine
+from forklock.engines import EngineError, Request
 from forklock.engines.stop_tokens import context_tokens
 from forklock.seeds import derive_seed
 
@@ -120,7 +121,8 @@ def _draw(recipe: Recipe, model_folder: Path, endings: Ordered[Ending], limit: i
         for number, ending in enumerate(endings)
     ]
     config = EngineConfig(kind="transformers", strict=True)  # a run that goes on after a kill measures the same
-    with open_engine(config, model, max_sequence_tokens=room) as engine:
+    drawing = recipe.model_copy(update={"engine": config})
+    with open_engine(drawing, model, max_sequence_tokens=room) as engine:
         drawn = engine.generate(requests, recipe.synthesize.decoding)
         reasons = {completion.request_id: completion.finish_reason for completion in drawn}
     return [reasons[request.request_id] == "stop" for request in requests]

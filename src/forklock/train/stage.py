@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forklock.cluster import train_on_cluster
 from forklock.config import Recipe
 from forklock.model_path import identity
 from forklock.packages import packages_of
@@ -50,8 +51,8 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
     plan = Plan(recipe, samples, scratch, frozenset(stage_dir.done), passed)
     if is_launched():
         counts, outcome = lead(plan, publish)
-    elif recipe.train.num_processes > 1:
-        counts, outcome = work_in_processes(plan)
+    elif recipe.cluster.address is not None or recipe.train.num_processes > 1:
+        counts, outcome = work_in_processes(plan) if recipe.cluster.address is None else train_on_cluster(plan)
         _publish_all(scratch / READY, publish)
     else:
         counts, outcome = work(plan, publish)

@@ -133,31 +133,23 @@ def work_in_processes(plan: Plan) -> tuple[Counts, Outcome]:
         raise TrainingError(
             f"train.num_processes = {num_processes}, and this machine has {torch.cuda.device_count()} GPUs"
         )
-    remove(scratch / _OUTCOME_FILE)
-    for rank in range(num_processes):
-        remove(_error_file(scratch, rank))
+    forget_outcome(scratch, num_processes)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = (plan, port, os.getpid())
     try:
-        spawn(_work_as_rank, arguments, nprocs=num_processes)  # type: ignore[no-untyped-call]
+        spawn(_work_in_process, arguments, nprocs=num_processes)  # type: ignore[no-untyped-call]
     except ProcessExitedException as error:
-        for rank in range(num_processes):
-            if (said := _error_file(scratch, rank)).exists():
-                raise TrainingError(said.read_text(encoding="utf-8")) from error
+        if said := said_errors(scratch, num_processes):
+            raise TrainingError(said[0]) from error
         raise TrainingError(f"a training process ended: {error}; run the same command again to go on") from error
-    outcome = json.loads((scratch / _OUTCOME_FILE).read_text(encoding="utf-8"))
-    return Counts(**outcome["counts"]), Outcome(
-        curve=[CurvePoint(**point) for point in outcome["curve"]],
-        stop_health=StopHealth(**outcome["stop_health"]),
-        num_resumed_steps=outcome["num_resumed_steps"],
-    )
+    return load_outcome(scratch)
 
 
-def _work_as_rank(rank: int, plan: Plan, port: int, command: int) -> None:
+def _work_in_process(rank: int, plan: Plan, port: int, command: int) -> None:
     _die_with(command)
-    num_processes, scratch = plan.recipe.train.num_processes, plan.scratch
+    num_processes = plan.recipe.train.num_processes
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -169,14 +161,43 @@ def _work_as_rank(rank: int, plan: Plan, port: int, command: int) -> None:
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // num_processes))
     try:
+        work_as_rank(plan, rank)
+    except ForklockError as error:
+        raise SystemExit(1) from error
+    torch.distributed.destroy_process_group()
+
+
+def work_as_rank(plan: Plan, rank: int) -> None:
+    """For whoever started several processes that hear of each other by scratch alone: the outcome is rank 0's to
+    write there, an error anyone's."""
+    try:
         counts, outcome = work(plan, on_ready=lambda folder: None)
     except ForklockError as error:
-        _error_file(scratch, rank).write_text(str(error), encoding="utf-8")
-        raise SystemExit(1) from error
+        _error_file(plan.scratch, rank).write_text(str(error), encoding="utf-8")
+        raise
     if rank == 0:
         record = {"counts": counts.as_json(), **asdict(outcome)}
-        (scratch / _OUTCOME_FILE).write_text(json.dumps(record), encoding="utf-8")
-    torch.distributed.destroy_process_group()
+        (plan.scratch / _OUTCOME_FILE).write_text(json.dumps(record), encoding="utf-8")
+
+
+def forget_outcome(scratch: Path, num_processes: int) -> None:
+    remove(scratch / _OUTCOME_FILE)
+    for rank in range(num_processes):
+        remove(_error_file(scratch, rank))
+
+
+def said_errors(scratch: Path, num_processes: int) -> list[str]:
+    files = [_error_file(scratch, rank) for rank in range(num_processes)]
+    return [file.read_text(encoding="utf-8") for file in files if file.exists()]
+
+
+def load_outcome(scratch: Path) -> tuple[Counts, Outcome]:
+    outcome = json.loads((scratch / _OUTCOME_FILE).read_text(encoding="utf-8"))
+    return Counts(**outcome["counts"]), Outcome(
+        curve=[CurvePoint(**point) for point in outcome["curve"]],
+        stop_health=StopHealth(**outcome["stop_health"]),
+        num_resumed_steps=outcome["num_resumed_steps"],
+    )
 
 
 def _die_with(command: int) -> None:

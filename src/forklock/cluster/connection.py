@@ -1,0 +1,148 @@
+"""The connection to a cluster, and the watch over its head.
+
+Ray ends a process that has lost the head for a minute without a word to it. The watch notices first, and the command
+ends as after Ctrl-C: what is finished is written, and the error says what happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from types import FrameType
+from urllib.parse import urlsplit
+
+import ray
+import ray.data
+import ray.exceptions
+
+from forklock.cluster.errors import ClusterError, ClusterLostError
+
+LOCAL = "local"
+PROBE_EVERY_S = 2.0
+PROBE_TIMEOUT_S = 5.0
+NUM_FAILED_PROBES = 3
+"""So many in a row, and the head is gone: well within the minute after which Ray ends the process."""
+LOST = signal.SIGUSR2
+BLOCK_BYTES = 1 << 20
+"""What Ray Data expects of a unit's samples; by its own default it would hold back most of the work."""
+
+
+@contextmanager
+def connection(address: str) -> Iterator[None]:
+    """Be a driver on the cluster; in the main thread. What Ray says meanwhile goes to standard error."""
+    with redirect_stdout(sys.stderr):
+        _connect(address)
+        watch = _HeadWatch(_head())
+        try:
+            with watch.over_main_thread():
+                yield
+        except _HeadLost as error:
+            raise ClusterLostError(address) from error
+        except ray.exceptions.RayTaskError:
+            raise  # a fault of ours, with its traceback
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            if watch.is_gone():
+                raise ClusterLostError(address) from error
+            raise ClusterError(
+                f"cluster.address = {address!r}: {_first_line(error)} (the logs are in /tmp/ray on its nodes). What "
+                "was finished is in the run folder; run the same command again to go on"
+            ) from error
+        finally:
+            ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"cluster.address = {address!r}: Ray Data does not work through Ray's client. Run the command on a machine "
+            "of the cluster (one without work to do: `ray start --address HEAD:6379 --num-cpus 0`, then `auto`), or "
+            "hand it in: `ray job submit --address http://HEAD:8265 -- forklock ... --cluster auto`"
+        )
+    if address not in (LOCAL, "auto") and not _answers(_host_and_port(address)):
+        raise ClusterError(
+            f"cluster.address = {address!r}: nothing answers there; give the address of a running cluster's head "
+            "(HEAD:6379), `auto` on one of its machines, or `local`"
+        )
+    options = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"cluster.address = {address!r}: cannot connect: {_first_line(error)}") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = BLOCK_BYTES
+
+
+class _HeadWatch(threading.Thread):
+    def __init__(self, head: tuple[str, int]) -> None:
+        super().__init__(name="forklock-head-watch", daemon=True)
+        self._head = head
+        self._stopped = threading.Event()
+
+    @contextmanager
+    def over_main_thread(self) -> Iterator[None]:
+        before = signal.signal(LOST, _raise_head_lost)
+        self.start()
+        try:
+            yield
+        finally:
+            try:
+                self._stopped.set()
+                self.join()
+            finally:  # it may have been lost just now
+                signal.signal(LOST, before)
+
+    def run(self) -> None:
+        num_failed = 0
+        while not self._stopped.wait(PROBE_EVERY_S):
+            num_failed = 0 if _answers(self._head) else num_failed + 1
+            if num_failed == NUM_FAILED_PROBES:
+                main = threading.main_thread().ident
+                assert main is not None
+                signal.pthread_kill(main, LOST)  # wakes it from whatever it waits for
+                return
+
+    def is_gone(self) -> bool:
+        return not _answers(self._head)
+
+
+class _HeadLost(BaseException):
+    """As KeyboardInterrupt: nobody on the way may take it for an error of theirs."""
+
+
+def _raise_head_lost(number: int, frame: FrameType | None) -> None:
+    raise _HeadLost
+
+
+def _head() -> tuple[str, int]:
+    """Where it answers, whatever it is called."""
+    return _host_and_port(ray.get_runtime_context().gcs_address)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise ClusterError(f"cluster.address = {address!r}: is neither `auto` nor `local` nor host:port")
+    return host, port
+
+
+def _answers(place: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(place, PROBE_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,110 @@
+"""Reaching a cluster, and losing its head."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import losses
+import pytest
+from cluster_cases import by_key, recipe_for
+from conftest import SETTINGS
+
+from forklock import recipes, running
+from forklock.config import ClusterConfig
+from forklock.engines import EngineError
+from forklock.engines.fake_engine import SCRIPT_FILE
+from forklock.errors import ForklockError
+from forklock.run_dir import write_text
+
+TinyModel = Callable[[str], Path]
+StartCluster = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "nothing answers there"),
+        ("ray://127.0.0.1:1", "ray job submit"),
+        ("somewhere", "is neither"),
+        ("host:port", "is neither"),
+    ],
+)
+def test_an_address_where_no_cluster_is_makes_no_run_folder(address: str, said: str, ray: None, tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path, tmp_path, cluster__address=address)
+    with pytest.raises(ForklockError, match=said):
+        running.run_until(recipe, tmp_path / "run", "synthesize")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_cluster_ray_is_not_imported_and_with_one_it_is_asked_for(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """Here Ray is a package that says so when it is imported."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "ray.py").write_text("raise ImportError('No module named ray')\n")
+    model = shutil.copytree(tiny_model("qwen3"), tmp_path / "model")
+    (model / SCRIPT_FILE).write_text(json.dumps({"completions": [[5, 6, 2]]}))
+    recipe = recipe_for(tmp_path, model, engine={"kind": "fake"})
+    (tmp_path / "recipe.toml").write_text(recipes.to_toml(recipe))
+    path = os.pathsep.join([str(tmp_path / "modules"), *sys.path])
+
+    def synthesize(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "forklock", "synthesize", str(tmp_path / "recipe.toml"), "--json"]
+        command += ["--run-dir", str(tmp_path / "run"), *options]
+        environment = os.environ | {"PYTHONPATH": path}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    refused = synthesize("--cluster", "auto")
+    assert refused.returncode == 1
+    assert "pip install 'forklock[cluster]'" in json.loads(refused.stdout)["error"]
+    assert not (tmp_path / "run").exists()
+    assert synthesize().returncode == 0
+
+
+@pytest.mark.slow
+def test_a_local_cluster_and_an_error_of_one_of_its_engines(
+    start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_model("qwen3"), tmp_path / "model")
+    recipe = recipe_for(tmp_path, model, engine={"kind": "fake"}, cluster__address="local", prompts__limit=30)
+    with pytest.raises(EngineError, match=rf"on node .* \(.{{8}}\): .*{SCRIPT_FILE}: no such file"):
+        running.run_until(recipe, tmp_path / "run", "synthesize")
+    (model / SCRIPT_FILE).write_text(json.dumps({"completions": [[5, 6, 2], [7, 2]]}))
+    alone = recipe.model_copy(update={"cluster": ClusterConfig()})
+    running.run_until(recipe, tmp_path / "run", "synthesize")
+    running.run_until(alone, tmp_path / "alone", "synthesize")
+    assert by_key(tmp_path / "run") == by_key(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it(
+    start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    recipe = recipe_for(tmp_path, tiny_model("qwen3"))
+    write_text(tmp_path / "recipe.toml", recipes.to_toml(recipe))
+    running.run_until(recipe, tmp_path / "alone", "synthesize")
+
+    cluster = start_cluster(1, 1)
+    head = [str(info.process.pid) for kind in cluster.head_node.all_processes.values() for info in kind]
+    command = [losses.__file__, str(tmp_path / "recipe.toml"), str(tmp_path / "run"), cluster.address, *head]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, env=os.environ | SETTINGS
+    )
+    assert done.returncode == 1
+    assert "the cluster's head cannot be reached any more" in json.loads(done.stdout)["error"]
+    kept = by_key(tmp_path / "run")
+    assert kept
+
+    running.run_until(recipe, tmp_path / "run", "synthesize")
+    alone, together = by_key(tmp_path / "alone"), by_key(tmp_path / "run")
+    assert {key: sample.token_ids for key, sample in alone.items()} == {
+        key: sample.token_ids for key, sample in together.items()
+    }
+    assert kept.items() <= together.items()
