@@ -32,7 +32,7 @@ def run(recipe: Recipe, session: Session, stage_dir: StageDir) -> None:
         answer_from_sample(sample, problems[sample.prompt_id], recipe.model.style) for sample in samples_in(samples)
     )
     num_samples = sum(1 for _ in samples_in(samples))
-    grading = Grading("the baseline's training samples", problems, session.sandbox("microworld"), num_samples)
+    grading = Grading("the baseline's training samples", problems, session.scorer("microworld"), num_samples)
     grade_into(stage_dir, answers, grading)
     if not stage_dir.is_done(SUMMARY_FILE):
         verdicts = Counter(verdict.verdict.value for verdict in verdicts_in(stage_dir.path))

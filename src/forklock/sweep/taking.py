@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from forklock.cluster.errors import ClusterError, ClusterLostError
 from forklock.config import Recipe
 from forklock.errors import ForklockError
 from forklock.evaluate import Session
@@ -30,6 +31,11 @@ def run_sweep(recipe: Recipe, run_dir: Path, *, num_parallel: int = 1, allow_uns
     Calling again tries those again. A full disk, and what would stop every evaluation, stops the sweep.
     """
     sweep_of(recipe)
+    if num_parallel > 1 and recipe.cluster.address is not None:
+        raise ClusterError(
+            f"--parallel {num_parallel}: on a cluster each stage has all of it, one stage after another; leave the "
+            "option out"
+        )
     with opened(recipe, run_dir, with_benchmarks=True) as (run, pinned), _kept_failures(run) as failures:
         with Session(pinned, allow_unsafe=allow_unsafe) as session:
             planned = plan_sweep(pinned, session)
@@ -60,7 +66,7 @@ def _take(run: Run, schedule: Schedule, session: Session) -> None:
             session.release()
         try:
             run_stages(run, [stage])
-        except StorageError:
+        except (StorageError, ClusterLostError):
             raise
         except ForklockError as error:
             schedule.fail(stage.name, str(error))
