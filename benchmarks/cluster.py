@@ -1,5 +1,5 @@
 """Synthesis on a cluster of this machine against one process: what the way over Ray costs, and what a second worker
-brings. Needs Ray (tools/make-cluster-env). Nothing else should run: raylets, driver and engines share the cores."""
+brings. Needs Ray. Nothing else should run: raylets, driver and engines share the cores."""
 
 from __future__ import annotations
 

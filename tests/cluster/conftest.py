@@ -1,7 +1,4 @@
-"""Real Ray clusters of a few small raylets on this machine; where Ray is missing, every test here is skipped.
-
-The environment is `tools/make-cluster-env`'s.
-"""
+"""Real Ray clusters of a few small raylets on this machine; where Ray is missing, every test here is skipped."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for pattern in WARNINGS_OF_RAY:
             item.add_marker(pytest.mark.filterwarnings(pattern))
         if is_missing and {"ray", "start_cluster"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.skip("Ray is not installed: tools/make-cluster-env .venv-cluster"))
+            item.add_marker(pytest.mark.skip("Ray is not installed: pip install 'forklock[cluster]'"))
 
 
 @pytest.fixture
