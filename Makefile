@@ -7,17 +7,21 @@ READY := $(VENV)/.ready
 VLLM_VENV := .venv-vllm
 VLLM_READY := $(if $(filter x86_64,$(shell uname -m)),$(VLLM_VENV)/.ready)
 
-.PHONY: demo test test-fast lint format bench lock clean
+.PHONY: demo test test-fast test-cluster lint format bench lock clean
 
 demo: $(READY)
 	$(BIN)/forklock run demo
 
 test: $(READY) $(VLLM_READY)
-	$(BIN)/python -m pytest --ignore=tests/vllm
+	$(BIN)/python -m pytest --ignore=tests/vllm --ignore=tests/cluster
 	$(if $(VLLM_READY),$(VLLM_VENV)/bin/python -m pytest tests/vllm,@echo "vLLM: not tested on $$(uname -m)")
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest --ignore=tests/vllm -m "not slow"
+	$(BIN)/python -m pytest --ignore=tests/vllm --ignore=tests/cluster -m "not slow"
+
+# Real Ray clusters want a machine that does nothing else.
+test-cluster: $(READY)
+	$(BIN)/python -m pytest tests/cluster
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import ray
 import ray.data
 import ray.exceptions
+from ray.data._internal.block_batching.util import WaitBlockPrefetcher
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from forklock.cluster.errors import ClusterError, ClusterLostError
 
@@ -27,6 +29,8 @@ PROBE_EVERY_S = 2.0
 PROBE_TIMEOUT_S = 5.0
 NUM_FAILED_PROBES = 3
 """So many in a row, and the head is gone: well within the minute after which Ray ends the process."""
+ENDING_S = 10.0
+"""For a thread of Ray Data to end when its work was left."""
 LOST = signal.SIGUSR2
 BLOCK_BYTES = 1 << 20
 """What Ray Data expects of a unit's samples; by its own default it would hold back most of the work."""
@@ -53,6 +57,7 @@ def connection(address: str) -> Iterator[None]:
                 "was finished is in the run folder; run the same command again to go on"
             ) from error
         finally:
+            _end_data_threads(is_head_gone=watch.is_gone())
             ray.shutdown()
 
 
@@ -77,6 +82,19 @@ def _connect(address: str) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK_BYTES
+
+
+def _end_data_threads(*, is_head_gone: bool) -> None:
+    """Of an iteration over Ray Data threads are left behind, for a moment or, parked, for good. One that asks something
+    of Ray when that is shut down makes it end the whole process, without a word."""
+    for thread in threading.enumerate():
+        target = getattr(thread, "_target", None)
+        if isinstance(thread, StreamingExecutor) and not is_head_gone:
+            thread.shutdown(force=True)
+        elif getattr(target, "__module__", None) == WaitBlockPrefetcher.__module__:
+            if isinstance(owner := getattr(target, "__self__", None), WaitBlockPrefetcher):
+                owner.stop()
+            thread.join(ENDING_S)
 
 
 class _HeadWatch(threading.Thread):
