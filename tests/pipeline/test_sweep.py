@@ -292,9 +292,10 @@ def test_a_stopped_starter_takes_its_workers_along(number: int, code: int, recip
         else:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert run_sweep(recipe, run_dir) == {}
-    finished = {event.stage for event in read_events(run_dir) if event.event == "stage_finished"}
+    # By what is in the folder: a worker whose starter is killed may finish a stage with nobody to write the event down.
+    states = {stage.stage: stage.state for stage in running.read_status(run_dir).stages}
     planned = plan_sweep(recipe)
-    assert finished == {stage.name for stage in planned.plan.closure(planned.wanted)}
+    assert {states[stage.name] for stage in planned.plan.closure(planned.wanted)} == {"done"}
 
 
 def test_each_process_has_its_share_of_the_devices(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
