@@ -212,6 +212,17 @@ def test_damage_is_named_and_the_rest_is_shown(run_dir: Path, damaged: str, lost
     assert "figure-temperatures-microworld" in figures
 
 
+def test_what_ails_many_stages_is_said_once(run_dir: Path, recipe: Recipe) -> None:
+    points = [stage for found in running.plan_of(recipe).points.values() for stage in found.values()]
+    for stage in points:
+        (run_dir / stage / "verdicts-00000.parquet").write_bytes(b"broken")
+    page = page_of(run_dir)
+    top = page[: page.index('<section id="summary">')]
+    assert [top.count(title) for title in ("Could not be read", "Damaged")] == [1, 1]
+    assert all(stage in top for stage in points)
+    assert str(run_dir) not in top
+
+
 def test_lost_stop_tokens_and_missing_isolation_are_said_first(run_dir: Path) -> None:
     summary = training_summary("the model is losing its stop token: it fell from 0.99 to 0.20")
     (run_dir / "train" / "summary.json").write_text(json.dumps(summary))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,10 +43,11 @@ def _progress(contents: Contents) -> Iterator[Alert]:
         num_done = len(stages) - len(missing)
         text = f"{num_done} of {len(stages)} stages are complete. Missing: {_names(missing)}."
         yield Alert("bad", "Unfinished run", f"{text} The report shows what there is.")
-    for stage in stages:
-        if stage.state == "corrupt":
-            reasons = "; ".join(stage.reasons[:MOST_NAMED])
-            yield Alert("bad", "Damaged", f"{stage.stage}: {reasons}. Numbers are those of the files as they are.")
+    damaged = [
+        f"{stage.stage}: {'; '.join(stage.reasons[:MOST_NAMED])}" for stage in stages if stage.state == "corrupt"
+    ]
+    for text in _merged(contents, damaged):
+        yield Alert("bad", "Damaged", f"{text}. Numbers are those of the files as they are.")
     stale = [stage for stage in stages if stage.state == "stale"]
     if stale:
         reasons = "; ".join(dict.fromkeys(reason for stage in stale for reason in stage.reasons))
@@ -67,8 +69,23 @@ def _last_errors(contents: Contents) -> dict[str, str]:
 
 
 def _troubles(contents: Contents) -> Iterator[Alert]:
-    for trouble in contents.troubles:
-        yield Alert("bad", "Could not be read", trouble)
+    for text in _merged(contents, contents.troubles):
+        yield Alert("bad", "Could not be read", text)
+
+
+def _merged(contents: Contents, texts: Iterable[str]) -> Iterator[str]:
+    """One of those that differ in stage and numbers alone, so that what ails every stage is said once."""
+    stages = sorted((stage.stage for stage in contents.status.stages), key=len, reverse=True)
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for text in texts:
+        text = text.replace(f"{contents.run_dir}/", "")
+        stage = next((name for name in stages if name in text), "")
+        kind = re.sub(r"\d+", "0", text.replace(stage, "")) if stage else text
+        alike.setdefault(kind, []).append((stage, text))
+    for found in alike.values():
+        others = [stage for stage, _ in found[1:] if stage]
+        more = f" (and the like of {_listed(others)})" if others else ""
+        yield f"{found[0][1]}{more}"
 
 
 def _training(contents: Contents) -> Iterator[Alert]:
@@ -108,6 +125,9 @@ def _against_base(name: str, label: str, base: dict[str, Any], point: dict[str, 
 
 
 def _names(stages: list[StageStatus]) -> str:
-    names = [stage.stage for stage in stages[:MOST_NAMED]]
-    more = len(stages) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+    return _listed([stage.stage for stage in stages])
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
