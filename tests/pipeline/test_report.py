@@ -283,15 +283,33 @@ def test_a_sweep_is_shown_with_its_figures(run_dir: Path) -> None:
     estimate = {"mean": 0.5, "low": 0.4, "high": 0.6}
     decoding = {"temperature": 0.7, "top_k": 20, "top_p": 0.8}
     found = {"all": {"pass@1": estimate, "pass@5": estimate}}
-    cell = {"train": decoding, "eval": decoding, "target": "hard", "seed": 0, "effective_temperature": 0.49}
+    cell = {"train": decoding, "eval": decoding, "target": "hard", "seed": 0, "checkpoint": None}
+    cell |= {"effective_temperature": 0.49, "stage": "evaluate/cell"}
     cells = [{**cell, "state": "done", "pass_at_k": found}, {**cell, "state": "failed", "pass_at_k": None}]
-    benchmark = {"base": [{"decoding": decoding, "pass_at_k": found}], "cells": cells}
+    noise, gain = {"mean": 0.01, "low": -0.02, "high": 0.04}, {"mean": 0.05, "low": 0.02, "high": 0.08}
+    best = {"k": 1, "cell": "evaluate/cell", "base": "evaluate/base", "num_cells": 1, "num_base_points": 1}
+    fit = {"k": 1, "train_top_k": 0, "train_top_p": 1.0, "target": "hard", "eval_top_k": 20, "eval_top_p": 0.8}
+    benchmark = {
+        "base": [{"decoding": decoding, "pass_at_k": found, "stage": "evaluate/base"}],
+        "cells": cells,
+        "best": [{**best, "to_base_own": {"all": gain}, "to_best_base": {"all": noise}}],
+        "fits": [{**fit, "num_points": 2, "fit": None}],
+        "caution": "Chosen on these same problems.",
+    }
     folder = run_dir / "sweep"
     (folder / "figures").mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps({"benchmarks": {"microworld": benchmark}}))
-    (folder / "figures" / "heat_map.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (folder / "figures" / "heat-microworld-pass1.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (folder / "figures" / "heat-microworld-pass1.csv").write_text("T")
     page = page_of(run_dir)
-    assert "microworld: sweep" in page
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "microworld: the best of 1 cells minus the base" in text
+    assert "+5.0 +2.0 to +8.0 gain" in text
+    assert "+1.0 -2.0 to +4.0 within noise" in text
+    assert "no truncation 2 - -" in text
+    assert "is there a ridge?" in text
+    assert 'href="sweep/figures/heat-microworld-pass1.csv"' in page
+    assert "microworld: every cell of the sweep" in page
     assert "failed" in page
     assert 'src="data:image/svg+xml;base64,' in page
-    assert (run_dir / "report" / "sweep-microworld.tex").is_file()
+    assert (run_dir / "report" / "sweep-cells-microworld.tex").is_file()

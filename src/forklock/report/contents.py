@@ -23,6 +23,7 @@ from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.stages import ANALYSIS, Plan
 
 SWEEP_SUMMARY = Path("sweep") / "summary.json"
+SWEEP_FIGURES = "sweep/figures"
 _Found = TypeVar("_Found")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from forklock import __version__
 from forklock.report.alerts import Alert
 from forklock.report.charts import Spec
-from forklock.report.markup import Markup, element, raw, together
+from forklock.report.markup import Markup, Part, element, raw, together
 from forklock.report.untrusted import script_json
 
 SCRIPTS = ("tooltip.js", "charts.js", "reader.js", "page.js")
@@ -78,11 +78,11 @@ def figure_home(spec: Spec, run_dir: Path) -> Markup:
     )
 
 
-def picture(path: Path, caption: str) -> Markup:
+def picture(path: Path, caption: str, *links: Part) -> Markup:
     """A figure made elsewhere. As an image: whatever it holds, it can neither run nor load."""
     encoded = base64.b64encode(path.read_bytes()).decode()
     image = element("img", src=f"data:image/svg+xml;base64,{encoded}", alt=caption)
-    return element("figure", image, element("figcaption", caption), class_="picture")
+    return element("figure", image, element("figcaption", caption, " Files: ", *links), class_="picture")
 
 
 def file_links(paths: Iterable[str]) -> Iterator[Markup | str]:

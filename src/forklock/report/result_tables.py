@@ -1,4 +1,4 @@
-"""The tables of an evaluation: the paper's Table 2, every claim by difficulty, lengths, every point, a sweep."""
+"""The tables of an evaluation: the paper's Table 2, every claim by difficulty, lengths, every point."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def result_tables(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -
             if found is not None
         ]
         columns = ("", *(f"{group} ({number:,})" for group, number in groups.items()))
-        best = benchmark["best_base"]
-        caution = f" Best base: {best['warning']}." if best and best["stage"] != benchmark["base"] else ""
+        caution = _about_best_base(benchmark, metric) if "best base" in rows else ""
         yield Table(
             f"results-{name}-{metric.replace('@', '')}",
             f"{name}, {metric}",
@@ -47,6 +46,14 @@ def result_tables(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -
             tuple(lines),
             f"{INTERVALS} {PAIRED}{caution}",
         )
+
+
+def _about_best_base(benchmark: dict[str, Any], metric: str) -> str:
+    best = benchmark["best_base"]
+    words = f" Best base: by {best['by']} over all problems, {best['warning']}."
+    if metric != best["by"] and benchmark["contests"]:
+        words += f" By {metric} another may be better, and the table above compares with that one."
+    return words
 
 
 def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], forms: Collection[Form]) -> Table | None:
@@ -144,25 +151,6 @@ def points_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) ->
     num = benchmark["points"][0]["num_problems"]
     title = f"{name}: every decoding, {num:,} problems, and the verdicts on its samples"
     return Table(f"points-{name}", title, columns, rows, INTERVALS)
-
-
-def sweep_table(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int]) -> Table:
-    """The cells of a sweep, of what `sweep/summary.json` says of one benchmark."""
-
-    def cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
-        if row.get("pass_at_k") is None:
-            return tuple(Cell(str(row.get("state", "-"))) for _ in pass_k)
-        return tuple(estimate(row["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
-
-    rows = [Row(Cell("base", setting_text(row["decoding"])), (Cell(""), *cells(row))) for row in benchmark["base"]]
-    for row in benchmark["cells"]:
-        details = [f"decoded at {setting_text(row['eval'])}", str(row["target"]), f"seed {row['seed']}"]
-        if row.get("checkpoint") is not None:
-            details.append(f"step {row['checkpoint']}")
-        label = Cell(f"trained at {setting_text(row['train'])}", ", ".join(details))
-        rows.append(Row(label, (Cell(f"{row['effective_temperature']:.3g}"), *cells(row))))
-    columns = ("", "T_eff", *(f"pass@{k}" for k in pass_k))
-    return Table(f"sweep-{name}", f"{name}: sweep", columns, tuple(rows), str(benchmark.get("caution", "")))
 
 
 def estimate(found: Mapping[str, Any] | None) -> Cell:

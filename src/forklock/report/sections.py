@@ -9,9 +9,9 @@ from forklock.evaluate.words import sentences_about
 from forklock.report import analysis_charts, charts
 from forklock.report.alerts import alerts
 from forklock.report.analysis_tables import analysis_tables
-from forklock.report.contents import SWEEP_SUMMARY, Contents
+from forklock.report.contents import SWEEP_FIGURES, Contents
 from forklock.report.markup import Markup, Part, element, together
-from forklock.report.page import Section, alert_box, figure_home, file_links, picture
+from forklock.report.page import Section, alert_box, figure_home, file_links
 from forklock.report.provenance import provenance_section, provenance_tables, seconds_text, total_seconds
 from forklock.report.result_tables import (
     budget_table,
@@ -19,12 +19,11 @@ from forklock.report.result_tables import (
     length_table,
     points_table,
     result_tables,
-    sweep_table,
 )
+from forklock.report.sweep_section import sweep_section, sweep_tables
 from forklock.report.tables import Table, as_html
 from forklock.students import OWN
 
-MOST_PICTURE_BYTES = 400_000
 INTRODUCTION = (
     "Simple self-distillation: the frozen model (base) answers prompts, and the same model is then trained on those "
     "raw answers, right or wrong (+SSD). Both answer test problems afterwards, each at a decoding of its own "
@@ -120,7 +119,7 @@ class Report:
 
     def _sweeps(self) -> list[Table]:
         found = (self.contents.sweep or {}).get("benchmarks", {})
-        return [sweep_table(name, benchmark, self.pass_k) for name, benchmark in found.items()]
+        return [table for name, benchmark in found.items() for table in sweep_tables(name, benchmark, self.pass_k)]
 
     def _analysis_tables(self) -> list[Table]:
         return list(analysis_tables(self.contents.analysis or {}))
@@ -193,20 +192,13 @@ class Report:
                 named = element("summary", f"{len(table.rows)} decodings of {table.title.partition(':')[0]}")
                 parts.append(element("details", named, as_html(table)))
         if self.contents.sweep is not None:
-            parts += [element("h3", "Sweep"), *(as_html(table) for table in self.sweeps), *self._sweep_pictures()]
+            parts.append(element("h3", "Sweep"))
+            parts.append(sweep_section(self.sweeps, self.contents.run_dir, SWEEP_FIGURES))
         if not parts:
             return element("p", "Nothing is evaluated yet.")
         links = [f"report/{table.name}.{kind}" for table in self.tables for kind in ("md", "tex")]
         named = element("summary", "All tables as Markdown and LaTeX")
         return together(*parts, element("details", named, element("p", *file_links(links), class_="note")))
-
-    def _sweep_pictures(self) -> Iterator[Markup]:
-        folder = self.contents.run_dir / SWEEP_SUMMARY.parent
-        for path in sorted([*folder.glob("*.svg"), *folder.glob("figures/*.svg")]):
-            if path.stat().st_size <= MOST_PICTURE_BYTES:
-                yield picture(path, path.stem.replace("-", " ").replace("_", " "))
-            else:
-                yield element("p", f"{path.name} is too large to be shown here.", class_="note")
 
 
 def _all_clear(contents: Contents) -> Markup:
