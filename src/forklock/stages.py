@@ -169,7 +169,7 @@ def _analyze(recipe: Recipe, training: str) -> Stage:
         body=partial(analyze.run, recipe),
         config=analyze.stage_config(recipe),
         reads={"synthesize": "synthesize", "train": training},
-        version=2,
+        version=3,
         derived=("summary.json", "figures"),
         inputs=_model_input(recipe, {}) | analyze.input_files(recipe),
     )

@@ -14,6 +14,7 @@ from train_cases import make_sample
 from transformers import AutoTokenizer
 
 from forklock.analyze import AnalysisError
+from forklock.analyze.changes import MIN_POSITIONS, TokenChanges
 from forklock.analyze.clustered import ClusteredSums
 from forklock.analyze.contexts import choose_solutions
 from forklock.analyze.report import words_for
@@ -39,6 +40,25 @@ def test_with_one_position_a_solution_the_error_is_the_ordinary_one() -> None:
     apart = values[:, 0] - values[:, 1]
     assert sums.mean(0, [0, 1]).mean == pytest.approx(apart.mean())
     assert sums.mean(0, [0, 1]).standard_error == pytest.approx(apart.std(ddof=1) / np.sqrt(50))
+
+
+def test_a_token_s_change_has_the_error_of_its_solutions() -> None:
+    """One that stands once in each of 40 solutions, beside one that stands at too few positions."""
+    generator = np.random.Generator(np.random.PCG64(3))
+    base, trained = generator.uniform(0, 0.4, size=40), generator.uniform(0.3, 0.7, size=40)
+    changes = TokenChanges()
+    for number, (before, after) in enumerate(zip(base, trained, strict=True)):
+        ids = [7, 8] if number < MIN_POSITIONS - 1 else [7]
+        columns = {"token_id": ids, "token_text": ["x", "rare"], "total_variation": [0.25, 1.0]}
+        columns |= {"base_probability": [before, 0.0], "trained_probability": [after, 1.0]}
+        changes.add_solution({name: np.array(values[: len(ids)]) for name, values in columns.items()})
+    found = changes.most_changed()
+    assert found["fell"] == []
+    (row,) = found["rose"]
+    assert (row["token_text"], row["num_positions"], row["total_variation"]) == ("x", 40, 0.25)
+    assert row["base_probability"] == pytest.approx(base.mean())
+    assert row["change"] == pytest.approx((trained - base).mean())
+    assert row["change_standard_error"] == pytest.approx((trained - base).std(ddof=1) / np.sqrt(40))
 
 
 def test_repeating_positions_within_a_solution_adds_nothing() -> None:

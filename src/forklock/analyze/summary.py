@@ -57,7 +57,6 @@ class Summary:
 
     def add_shard(self, path: Path) -> None:
         columns = read_columns(path, [name for name in COLUMNS if name not in _UNUSED] + ["position"])
-        self._tokens.add(columns)
         moves = zip(columns["syntax"], columns["base_class"], columns["trained_class"], strict=True)
         self._moves.update((str(syntax), str(before), str(after)) for syntax, before, after in moves)
         for rows in solutions_of(columns):
@@ -69,6 +68,7 @@ class Summary:
         self._num_positions += num
         self._num_solutions += 1
         self._num_without_code += OUTSIDE_CODE.issuperset(of["syntax"].tolist())
+        self._tokens.add_solution(of)
         measured = _measures(of)
         by_class = np.stack([of["base_class"] == name for name in CLASSES], axis=1)
         self._sums["classes"].add_solution(measured, np.concatenate([everywhere, by_class], axis=1))

@@ -44,8 +44,17 @@ def _pair(pair: dict[str, Any]) -> Cell:
     if base is None or trained is None:
         return Cell("-")
     difference = pair["difference"]
-    error = "" if difference["standard_error"] is None else f" ± {2 * difference['standard_error']:.4f}"
-    return Cell(f"{base:.4f} → {trained:.4f}", f"{difference['mean']:+z.4f}{error}", words_for(difference))
+    return Cell(f"{base:.4f} → {trained:.4f}", _difference(difference, 4), words_for(difference))
+
+
+def _change(change: dict[str, Any]) -> Cell:
+    return Cell(_difference(change, 3), word=words_for(change))
+
+
+def _difference(difference: dict[str, Any], digits: int) -> str:
+    """With two standard errors."""
+    error = "" if difference["standard_error"] is None else f" ± {2 * difference['standard_error']:.{digits}f}"
+    return f"{difference['mean']:+z.{digits}f}{error}"
 
 
 def _ranks(classes: dict[str, Any]) -> Table:
@@ -66,11 +75,14 @@ def _tokens(direction: str, found: list[dict[str, Any]]) -> Table:
                 Cell(f"{token['num_positions']:,}"),
                 Cell(f"{token['base_probability']:.3f}"),
                 Cell(f"{token['trained_probability']:.3f}"),
-                Cell(f"{token['change']:+.3f}"),
+                _change({"mean": token["change"], "standard_error": token["change_standard_error"]}),
             ),
         )
         for token in found[:NUM_TOKENS_SHOWN]
     )
     columns = ("token", "places", "base", "trained", "change")
-    note = "Mean probability of the token where the text has it; tokens at 5 places or more."
+    note = (
+        "Mean probability of the token where the text has it, of tokens at 5 places or more; the largest of many "
+        "changes are larger than they would be on other text."
+    )
     return Table(f"tokens-{direction}", f"Tokens that {direction} most", columns, rows, note)
