@@ -10,6 +10,8 @@ from forklock.analyze.report import SHOWN_MEASURES, words_for
 from forklock.report.tables import Cell, Row, Table
 
 NUM_TOKENS_SHOWN = 10
+LEAST_CHANGE = 0.0005
+"""Less would be written as zero."""
 _RANKS = (
     ("top_token_changed", "the most likely token is another"),
     ("drawn_token_rose_in_rank", "the text's token rose in rank"),
@@ -22,7 +24,8 @@ def analysis_tables(summary: dict[str, Any]) -> Iterator[Table]:
     yield _measures(summary["classes"])
     yield _ranks(summary["classes"])
     for direction in ("rose", "fell"):
-        if rows := summary["most_changed_tokens"][direction]:
+        found = summary["most_changed_tokens"][direction]
+        if rows := [token for token in found if abs(token["change"]) >= LEAST_CHANGE]:
             yield _tokens(direction, rows)
 
 
