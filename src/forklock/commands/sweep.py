@@ -18,7 +18,7 @@ def sweep(
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
-    """The grid of a recipe's [sweep]: whatever cells share is done once; goes on where it stopped.
+    """The grid of a recipe's sweep table: whatever cells share is done once; goes on where it stopped.
 
     A stage that fails takes the cells that need it with it and no others; the exit code is 1 then, and the same
     command tries them again.
