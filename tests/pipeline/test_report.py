@@ -30,7 +30,7 @@ from forklock.cli import app
 from forklock.config import Recipe
 from forklock.evaluate import outcome
 from forklock.evaluate.verdicts import read_verdicts, write_verdicts
-from forklock.report import alerts, build
+from forklock.report import alerts, build, tokens
 from forklock.run_dir import NotARunFolderError, Stage, StageDir, open_run, run_stages
 
 TinyModel = Callable[[str], Path]
@@ -127,6 +127,14 @@ def test_the_reader_has_the_rows_of_the_analysis(run_dir: Path) -> None:
             assert token[3] == 0
             assert sum(base) <= 10_000 + len(base)
             assert {str(id_) for id_ in ids} <= reader["texts"].keys()
+
+
+def test_a_long_solution_is_cut_and_says_so(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = data_of(page_of(run_dir))["reader"]["solutions"][0]
+    monkeypatch.setattr(tokens, "MOST_TOKENS", len(whole["tokens"]) - 1)
+    (cut,) = data_of(page_of(run_dir))["reader"]["solutions"]
+    assert cut["tokens"] == whole["tokens"][:-1]
+    assert cut["words"] == f"{whole['words']} Only the first {len(cut['tokens'])} are shown."
 
 
 def test_both_models_solutions_stand_side_by_side(run_dir: Path) -> None:

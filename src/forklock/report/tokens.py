@@ -16,7 +16,7 @@ from forklock.stages import ANALYSIS
 NUM_ALTERNATIVES = 6
 LEAST_PROBABILITY = 0.001
 MOST_TOKENS = 30_000
-"""Of all solutions together; those beyond are left out, so that the page stays small."""
+"""Of all solutions together, so that the page stays small: the rest of a first one and those beyond are left out."""
 MOST_STATEMENT_CHARACTERS = 4_000
 _STEPS = 10_000
 """Probabilities as whole numbers, of a percent of a percent."""
@@ -106,14 +106,15 @@ def _solution(
     moved = sum(row["total_variation"] for row in rows) / len(rows)
     texts |= {row["token_id"]: row["token_text"] for row in rows if row["token_text"]}
     first = rows[0]
+    left_out = f" Only the first {MOST_TOKENS:,} are shown." if len(rows) > MOST_TOKENS else ""
     return {
         "name": f"{first['prompt_id']}: {counts['fork']} forks in {len(rows)} tokens",
         "statement": statements.get(first["prompt_id"], "")[:MOST_STATEMENT_CHARACTERS],
         "words": (
             f"{len(rows):,} tokens: {counts['fork']:,} forks and {counts['lock']:,} locks in the base model, "
-            f"{crossed:,} of another class after training; mean distance {moved:.1%}."
+            f"{crossed:,} of another class after training; mean distance {moved:.1%}.{left_out}"
         ),
-        "tokens": [_token(row, syntax) for row in rows],
+        "tokens": [_token(row, syntax) for row in rows[:MOST_TOKENS]],
     }
 
 
