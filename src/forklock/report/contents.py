@@ -59,9 +59,14 @@ class Contents:
         try:
             return read()
         except (ForklockError, OSError, ValueError, KeyError, load_package("pyarrow").ArrowException) as error:
-            message = str(error) if isinstance(error, ForklockError | OSError) else f"{type(error).__name__}: {error}"
-            self.troubles.append(message)
+            self.troubles.append(_in_words(error))
             return None
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"A file lacks the field {error}: another version of forklock wrote it; make its stage again."
+    return str(error) if isinstance(error, ForklockError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def read_contents(run_dir: Path) -> Contents:
