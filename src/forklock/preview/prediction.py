@@ -20,6 +20,7 @@ from forklock.preview.cells import base_points, played_points
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.stages import MODEL, plan_points
 from forklock.students import BASE
+from forklock.train import VERIFIED
 
 MIN_FOR_RANKS = 3
 """Pairs of a prediction and a trained student; with fewer no rank correlation says anything."""
@@ -76,20 +77,22 @@ def _read(recipe: Recipe, run_dir: Path, plans: Sequence[PointPlan]) -> list[_Fo
 
 def _pairs(recipe: Recipe, run_dir: Path, played: Sequence[_Found]) -> Iterator[_Pair]:
     """Every trained model whose samples and decoding are those of a prediction, and whose point is complete; models
-    that share a point are one."""
+    that share a point are one. What stands for no q_s is left out: a later round, a training that verdicts picked the
+    samples of, and checkpoints before the last step."""
     taken: set[str] = set()
     by_cell = {(found.plan.plays, found.plan.decoding): found for found in played}
     plan = running.whole_plan(recipe)
     for model, training in plan.trainings.items():
-        synthesis = plan.stages[plan.stages[training].reads["synthesize"]]
-        if MODEL in synthesis.reads:
-            continue  # of a second round: its frozen model is another
+        reads = plan.stages[training].reads
+        synthesis = plan.stages[reads["synthesize"]]
+        if MODEL in synthesis.reads or VERIFIED in reads:
+            continue
         settings: Any = synthesis.config["synthesize"]
         learned: Any = plan.stages[training].config["train"]
         for point, stage in plan.points[model].items():
             found = by_cell.get((Decoding(**settings["decoding"]), point.decoding))
             is_new = stage not in taken and (run_dir / stage / MANIFEST_NAME).is_file()
-            if found is not None and is_new and point.benchmark == found.plan.benchmark:
+            if found is not None and is_new and (point.benchmark, point.checkpoint) == (found.plan.benchmark, None):
                 taken.add(stage)
                 trained = _Found(point, Point.of(stage, verdicts_in(run_dir / stage)))
                 yield _Pair(found, model, learned["target"], trained)
