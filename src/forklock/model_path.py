@@ -36,7 +36,9 @@ def check_model_path(path: str) -> None:
     """Refuse a misspelt folder before the hub does, whose own words for it are about access tokens."""
     folder = local_folder(path)
     if folder is not None and not folder.is_dir():
-        raise ModelPathError(f"model.path = {path!r}: there is no such folder")
+        raise ModelPathError(
+            f"model.path = {path!r}: there is no such folder; name one that is there, or owner/name on the hub"
+        )
 
 
 def identity(model: ModelConfig, *, is_made_by_run: bool = False) -> dict[str, object]:

@@ -126,9 +126,11 @@ def recipe_of(run_dir: Path) -> Recipe:
     """The recipe that a run folder keeps, every default spelled out."""
     recipe_path = run_dir / RECIPE_FILE
     if not run_dir.is_dir():
-        raise NotARunFolderError(f"{run_dir}: there is no such folder")
+        raise NotARunFolderError(f"{run_dir}: there is no such folder; name one in which forklock ran")
     if not recipe_path.is_file():
-        raise NotARunFolderError(f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder")
+        raise NotARunFolderError(
+            f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder; name one in which forklock ran"
+        )
     return recipes.load([str(recipe_path.absolute())])
 
 

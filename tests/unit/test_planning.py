@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,34 @@ def test_counts_follow_from_the_stages_and_what_is_shared_counts_once() -> None:
     # Ten model folders: nine checkpoints and the last; twice the state while the second is being written.
     assert work["train"].num_bytes == 10 * 2 * plan.shape.num_parameters
     assert work["train"].num_scratch_bytes == 2 * 12 * plan.shape.num_parameters
+
+
+def test_a_sweep_shares_with_the_run_and_has_a_sum_of_its_own() -> None:
+    plan = plan_for("demo-sweep", **RATES)
+    kinds = Counter(work.kind for work in plan.swept)
+    assert kinds == {"prompts": 1, "synthesize": 6, "train": 6, "evaluate": 18 + 30}
+    others = {work.stage for work in plan.work} - plan.of_sweep
+    assert others == {"students/train-soft", "evaluate/soft-microworld-t1.6-k20-p0.8", "analyze"}
+    assert plan.as_json()["sweep"]["num_graded"] == 48 * 400 * 5
+    assert plan_for("demo").as_json()["sweep"] is None
+
+
+def test_a_model_that_is_not_here_is_planned_by_its_shape(tmp_path: Path) -> None:
+    plan = plan_for("qwen3-30b-instruct", f"model.path={tmp_path / 'elsewhere'}")
+    assert plan.shape.num_parameters == 30_532_122_624
+    assert plan.shape.source == f"plan.shape ({tmp_path / 'elsewhere'} is not here)"
+    with pytest.raises(PlanError, match=r"no such folder.*\[plan\.shape\]: model_type"):
+        plan_for("demo", f"model.path={tmp_path / 'elsewhere'}")
+    with pytest.raises(PlanError, match=r"config\.json: cannot be read.*\[plan\.shape\]: model_type"):
+        plan_for("demo", f"model.path={tmp_path}")
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", b"short"])
+def test_weights_that_are_not_whole_are_named(content: bytes, tiny_model: TinyModel, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text((tiny_model("qwen3") / "config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(PlanError, match=r"model\.safetensors: its \d+ bytes are no whole safetensors file"):
+        plan_for("demo", f"model.path={tmp_path}")
 
 
 def test_what_is_not_known_is_said_and_bounds_are_called_bounds() -> None:

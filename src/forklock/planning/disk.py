@@ -77,7 +77,7 @@ def num_trained_parameters(shape: ModelShape, train: TrainConfig) -> int:
 
 def _bytes_beside_weights(folder: Path | None) -> int:
     """Of the tokenizer above all."""
-    if folder is None:
+    if folder is None or not folder.is_dir():
         return 0
     is_other = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".safetensors")
     return sum(path.stat().st_size for path in is_other)

@@ -21,6 +21,7 @@ from forklock.planning.timing import GIB, Clock, Machines, StageTime, find_machi
 from forklock.planning.work import Counter, Prompts, StageWork, find_prompts
 from forklock.run_dir import Stage
 from forklock.run_dir import read_status as read_run_status
+from forklock.sweep.cells import plan_sweep
 
 TOTALS = ("num_steps", "num_graded", "num_bytes")
 
@@ -36,12 +37,18 @@ class Estimate:
     work: list[StageWork]
     times: dict[str, StageTime]
     memory: dict[str, Memory]
+    of_sweep: frozenset[str]
+    """Stages that `forklock sweep` takes through, its own and those that it shares with `forklock run`."""
     free_bytes: int
     """On the file system of the run folder, now."""
 
     @property
     def remaining(self) -> list[StageWork]:
         return [work for work in self.work if not work.is_done]
+
+    @property
+    def swept(self) -> list[StageWork]:
+        return [work for work in self.work if work.stage in self.of_sweep]
 
     def seconds(self, work: Sequence[StageWork]) -> tuple[float, bool]:
         """The sum of what is known, and whether that is all of it."""
@@ -101,6 +108,7 @@ class Estimate:
                 for work in self.work
             ],
             "total": self._sums(self.work),
+            "sweep": self._sums(self.swept) if self.swept else None,
             "remaining": self._sums(self.remaining),
             "scratch_bytes": self.scratch_bytes(),
             "free_bytes": self.free_bytes,
@@ -154,8 +162,16 @@ def estimate(recipe: Recipe, run_dir: Path, measured_in: Path | None = None) -> 
             "sampling": sampling_memory(recipe, shape, limit),
             "training": training_memory(recipe, shape, machines.num_training_devices, limit),
         },
+        of_sweep=_of_sweep(recipe),
         free_bytes=shutil.disk_usage(_first_that_exists(run_dir)).free,
     )
+
+
+def _of_sweep(recipe: Recipe) -> frozenset[str]:
+    if recipe.sweep is None:
+        return frozenset()
+    planned = plan_sweep(recipe)
+    return frozenset(stage.name for stage in planned.plan.closure(planned.wanted))
 
 
 def _done(run_dir: Path, stages: Sequence[Stage]) -> set[str]:

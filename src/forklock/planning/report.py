@@ -56,6 +56,8 @@ def _stages(plan: Estimate) -> Table:
         time = "done" if done else _sum(plan.seconds([work for work in group if not work.is_done]))
         table.add_row(name, *_numbers(group), time, style="dim" if done else "")
     table.add_row("all", *_numbers(plan.work), _sum(plan.seconds(plan.work)), style="bold")
+    if plan.swept:
+        table.add_row("of it the sweep", *_numbers(plan.swept), _sum(plan.seconds(plan.swept)), style="bold")
     if any(work.is_done for work in plan.work):
         remaining = plan.remaining
         table.add_row("still to do", *_numbers(remaining), _sum(plan.seconds(remaining)), style="bold")

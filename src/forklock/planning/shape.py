@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from forklock.config import ModelConfig, Recipe, ShapeConfig
-from forklock.model_path import check_model_path, local_folder
+from forklock.model_path import local_folder
 from forklock.packages import load_package
 from forklock.planning.errors import PlanError
 
@@ -22,6 +22,11 @@ BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 _HEADER_BYTES_OF = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "I64": 8, "I32": 4, "U8": 1, "I8": 1}
 HAS_HEAD_NORMS = ("qwen3", "qwen3_moe")
 _HAS_BIAS = ("qwen2",)
+_MEND = (
+    "Point model.path at a folder with that file (no weights are needed), or give its dimensions as [plan.shape]: "
+    "model_type, vocab_size, hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, "
+    "intermediate_size; with experts num_experts, num_experts_per_tok, moe_intermediate_size"
+)
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,14 @@ class ModelShape:
 
 
 def read_shape(recipe: Recipe) -> ModelShape:
-    """From the model's folder; else from `plan.shape`; else from the hub, where it can be reached."""
+    """From the model's folder where it is here; else from `plan.shape`; else from the hub, where it can be reached."""
     folder = local_folder(recipe.model.path)
-    if folder is not None:
-        check_model_path(recipe.model.path)
+    if folder is not None and folder.is_dir():
         return _of_folder(folder)
     if recipe.plan.shape is not None:
-        return _of_dims(recipe.plan.shape, "plan.shape", 2)
+        return _of_dims(recipe.plan.shape, "plan.shape" if folder is None else f"plan.shape ({folder} is not here)", 2)
+    if folder is not None:
+        raise PlanError(f"model.path = {recipe.model.path!r}: there is no such folder, so no config.json. {_MEND}")
     return _of_config(_from_hub(recipe.model), f"{recipe.model.path} on the hub")
 
 
@@ -120,7 +126,7 @@ def _of_folder(folder: Path) -> ModelShape:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PlanError(f"{path}: cannot be read ({error}), so that the model's size is not known") from error
+        raise PlanError(f"{path}: cannot be read ({error}), so that the model's size is not known. {_MEND}") from error
     shape = _of_config(config, str(path))
     tensors = dict(_saved_tensors(folder))
     if not tensors:
@@ -135,12 +141,22 @@ def _of_folder(folder: Path) -> ModelShape:
 def _saved_tensors(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     """Name, number of entries and bytes of each, off the headers of the safetensors files."""
     for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        for name, tensor in header.items():
+        for name, tensor in _header(path).items():
             if name != "__metadata__":
                 yield name, (math.prod(tensor["shape"]), _HEADER_BYTES_OF.get(tensor["dtype"], 2))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    num_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0] if num_bytes >= 8 else num_bytes
+        if length > num_bytes - 8:
+            raise PlanError(
+                f"{path}: its {num_bytes} bytes are no whole safetensors file (a git-lfs pointer?). Fetch it, or point "
+                "model.path at a folder with config.json alone"
+            )
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header
 
 
 def _of_config(config: dict[str, Any], source: str) -> ModelShape:
@@ -176,10 +192,7 @@ def _from_hub(model: ModelConfig) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PlanError(
-            f"model.path = {model.path!r}: its config.json can't be had from the hub ({reason}). Point model.path at a "
-            "folder with that file (no weights are needed), or give its dimensions as [plan.shape]: model_type, "
-            "vocab_size, hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, "
-            "intermediate_size; with experts num_experts, num_experts_per_tok, moe_intermediate_size"
+            f"model.path = {model.path!r}: its config.json can't be had from the hub ({reason}). {_MEND}"
         ) from error
     found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return found
