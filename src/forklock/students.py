@@ -32,6 +32,12 @@ def students_of(recipe: Recipe) -> list[Student]:
     return [_with_its_decodings(name, changed) for name, changed in [(OWN, recipe), *named]]
 
 
+def labels_of(recipe: Recipe) -> dict[str, str]:
+    """What tables, figures and sentences call each model. A baseline that is not self-distillation is no `+SSD`."""
+    kind = "verified-only" if recipe.train.only_verified_samples else "+SSD"
+    return {BASE: BASE, OWN: kind, **{name: f"{kind} {name}" for name in recipe.students}}
+
+
 def base_decodings(recipe: Recipe) -> list[Decoding]:
     """The frozen model's own decoding, its temperatures, and its grid."""
     settings = recipe.evaluate

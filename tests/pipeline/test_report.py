@@ -24,14 +24,14 @@ from report_folder import (
 )
 from typer.testing import CliRunner
 
-from forklock import running
+from forklock import recipes, running
 from forklock.benchmarks import VerdictName
 from forklock.cli import app
 from forklock.config import Recipe
 from forklock.evaluate import outcome
 from forklock.evaluate.verdicts import read_verdicts, write_verdicts
 from forklock.report import alerts, build, tokens
-from forklock.run_dir import NotARunFolderError, Stage, StageDir, open_run, run_stages
+from forklock.run_dir import NotARunFolderError, Stage, StageDir, open_run, run_stages, write_text
 
 TinyModel = Callable[[str], Path]
 
@@ -260,6 +260,18 @@ def test_differences_within_noise_are_called_so(run_dir: Path) -> None:
     text = summary_of(page_of(run_dir))
     assert "ties with the base at its own decoding" in text
     assert "within noise" in text
+
+
+def test_a_baseline_is_never_called_self_distillation(run_dir: Path, recipe: Recipe) -> None:
+    train = recipe.train.model_copy(update={"only_verified_samples": True})
+    baseline = recipe.model_copy(update={"name": "demo-verified-only", "train": train})
+    write_text(run_dir / "recipe.toml", recipes.to_toml(baseline))
+    page = page_of(run_dir)
+    assert "A baseline, not self-distillation: the frozen model" in summary_of(page)
+    assert "verified-only (T=1.6 k=20 p=0.8)" in summary_of(page)
+    assert data_of(page)["pairs"][0]["labels"] == ["base", "verified-only"]
+    tables = [path.read_text() for path in (run_dir / "report").iterdir()]
+    assert not [text for text in [page, *tables] if "+SSD" in text or "unverified" in text]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

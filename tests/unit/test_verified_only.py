@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from report_cases import concluded
+from rich.console import Console
 from sandbox_cases import open_sandbox
 from train_cases import VOCABULARY, make_recipe, make_sample
 
 from forklock import recipes, running
 from forklock.benchmarks.microworld import training_problems
 from forklock.evaluate import verdicts_in
+from forklock.evaluate.figures import curves
+from forklock.evaluate.report import NOT_DISTILLATION
+from forklock.evaluate.table import render
 from forklock.prompts import load_prompts
 from forklock.recipes import RecipeError
 from forklock.sampling import samples_in
@@ -80,6 +86,21 @@ def test_the_tests_are_those_of_the_prompts() -> None:
     }
 
 
+def test_no_result_calls_it_self_distillation(tmp_path: Path) -> None:
+    recipe = recipes.load([BASELINE], ["students.again.seed=1", "evaluate.num_samples_per_problem=10"])
+    report = concluded(recipe, tmp_path, lambda point: [5, 6, 7] * 10)
+    benchmark = report["benchmarks"]["microworld"]
+    assert any(sentence.startswith("pass@1: verified-only again (T=1.6") for sentence in benchmark["verdict"])
+    console = Console(width=80, record=True)
+    console.print(render(report))
+    text = console.export_text()
+    assert re.search(r"^verified-only  .*\nT=1.6", text, re.MULTILINE)
+    assert f"note: {NOT_DISTILLATION}" in " ".join(text.split())
+    drawn = [curve.label.partition(",")[0] for curve in curves(benchmark)]
+    assert set(drawn) == {"base", "verified-only", "verified-only again"}
+    assert "+SSD" not in json.dumps(report) + text
+
+
 @pytest.mark.slow
 def test_the_baseline_trains_on_the_samples_that_pass(tmp_path: Path) -> None:
     with open_sandbox():
@@ -93,5 +114,5 @@ def test_the_baseline_trains_on_the_samples_that_pass(tmp_path: Path) -> None:
     assert summary["num_failed_tests"] == 60 - sum(verdicts.values())
     assert summary["num_trained_on"] == sum(verdicts.values())
     card = (tmp_path / "run" / "train" / "model" / "README.md").read_text()
-    assert "Only samples" in card
+    assert "on those of its own samples alone that passed their problems' tests." in card
     assert "No sample was checked" not in card

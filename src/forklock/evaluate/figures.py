@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from forklock import figure_style as style
 from forklock.evaluate.metrics import ALL
-from forklock.evaluate.words import student_label
 from forklock.figure_panels import (
     add_headline,
     add_legend,
@@ -105,7 +104,7 @@ def _draw_gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fol
     figure, panels = new_panels(len(pass_k), num_legend_rows=math.ceil(len(kinds) / 2))
     for axes, k in zip(panels, pass_k, strict=True):
         for contest in (contest for contest in contests if contest["k"] == k):
-            _plot_gain(axes, contest, list(sizes), kinds)
+            _plot_gain(axes, contest, benchmark["labels"][contest["model"]], list(sizes), kinds)
         axes.axhline(0, color=style.INK, linewidth=0.9)
         axes.set_xticks(range(len(sizes)), [f"{group}\n({number:,})" for group, number in sizes.items()])
         axes.set_xlim(-0.5, len(sizes) - 0.5)
@@ -154,7 +153,7 @@ def curves(benchmark: dict[str, Any]) -> Iterator[Curve]:
     found = []
     for (model, top_k, top_p), points in sorted(groups.items(), key=lambda item: item[0]):
         is_own = any(point["stage"] in fixed for point in points)
-        label = f"{'base' if model == BASE else student_label(model)}, k={top_k} p={top_p:g}"
+        label = f"{benchmark['labels'][model]}, k={top_k} p={top_p:g}"
         if model == BASE and is_own:
             line = dict(style.TEACHER_LINE)
         elif model == BASE:
@@ -185,7 +184,9 @@ def _plot_curve(axes: Axes, curve: Curve, metric: str, fixed: set[str]) -> None:
                 axes.axhline(means[index], color=color, linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=1)
 
 
-def _plot_gain(axes: Axes, contest: dict[str, Any], groups: list[str], kinds: list[tuple[str, str]]) -> None:
+def _plot_gain(
+    axes: Axes, contest: dict[str, Any], label: str, groups: list[str], kinds: list[tuple[str, str]]
+) -> None:
     shown = [(group, found) for group, found in contest["differences"].items() if found is not None]
     kind = contest["model"], contest["base"]
     shift = 0.7 * ((kinds.index(kind) + 0.5) / len(kinds) - 0.5)
@@ -201,8 +202,7 @@ def _plot_gain(axes: Axes, contest: dict[str, Any], groups: list[str], kinds: li
         markerfacecolor=color if is_usual else "white",
         linewidth=1.4,
         capsize=3,
-        label=f"{student_label(contest['model'])} minus "
-        + ("base at its own decoding" if is_usual else "base at its best temperature"),
+        label=f"{label} minus " + ("base at its own decoding" if is_usual else "base at its best temperature"),
     )
 
 

@@ -16,9 +16,12 @@ from forklock.evaluate.points import PointPlan
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
 from forklock.run_dir.manifest import MANIFEST_NAME
-from forklock.students import BASE, OWN, students_of
+from forklock.students import BASE, OWN, labels_of, students_of
 
 CHOSEN_ON_THESE = "chosen as the best of the sweep on the same problems, so its mean is too high"
+NOT_DISTILLATION = (
+    "a baseline, not self-distillation: it was trained on those samples alone that pass their problems' tests"
+)
 
 
 def gather(recipe: Recipe, points: Mapping[str, Mapping[PointPlan, str]], run_dir: Path) -> dict[str, Any]:
@@ -41,6 +44,11 @@ def gather(recipe: Recipe, points: Mapping[str, Mapping[PointPlan, str]], run_di
     }
 
 
+def notes_on(recipe: Recipe) -> list[str]:
+    """What people should be told of its models, before any number."""
+    return [NOT_DISTILLATION] if recipe.train.only_verified_samples else []
+
+
 class _Benchmark:
     """The points of one benchmark, each read once."""
 
@@ -59,6 +67,7 @@ class _Benchmark:
         own = self._own(OWN, self._students[OWN])
         return {
             "notes": self._notes(),
+            "labels": labels_of(self._recipe),
             "is_isolated": all(point.is_isolated for point in self._points.values()),
             "points": [
                 {
@@ -120,7 +129,7 @@ class _Benchmark:
         return {"stage": self._stages[best], "by": f"pass@{k}", "warning": CHOSEN_ON_THESE}
 
     def _notes(self) -> list[str]:
-        notes: list[str] = []
+        notes = notes_on(self._recipe)
         for stage in self._stages.values():
             summary = json.loads((self._run_dir / stage / SUMMARY_FILE).read_text(encoding="utf-8"))
             notes += [note for note in summary["notes"] if note not in notes]
@@ -137,6 +146,7 @@ def report_of_file(
         "benchmarks": {
             benchmark: {
                 "notes": list(notes),
+                "labels": {},
                 "is_isolated": point.is_isolated,
                 "points": [{"stage": None, "model": "samples", "decoding": None, **describe(point, pass_k)}],
                 "base": None,

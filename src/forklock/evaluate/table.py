@@ -1,4 +1,4 @@
-"""An evaluation for the terminal, as the paper's Table 2: base, +SSD and what changed, by difficulty; a table a k."""
+"""An evaluation for the terminal, as the paper's Table 2: models and what changed, by difficulty; a table a k."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from forklock.students import OWN
 
 BEST = "best base"
 UNSAFE = "programs ran WITHOUT full isolation (--unsafe-execution): these verdicts can be forged or disturbed"
@@ -32,7 +34,7 @@ def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Itera
     for label, point in rows.items():
         yield Text(f"{label}: {_shares(point)}", style="dim")
     if (budgets := benchmark["matched_budgets"]) is not None:
-        yield from (Text(line) for line in _budgets(budgets))
+        yield from (Text(line) for line in _budgets(budgets, benchmark["labels"][OWN]))
     if (best := benchmark["best_base"]) is not None:
         if best["stage"] == benchmark["base"]:
             yield Text(f"no other temperature of the sweep gives base a higher {best['by']}")
@@ -73,10 +75,12 @@ def comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple[
 def shown_points(benchmark: dict[str, Any], points: dict[str | None, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What is shown side by side; the other points of a sweep are in the JSON."""
     best = benchmark["best_base"]
-    named = {"base": benchmark["base"], BEST: best and best["stage"], "+SSD": benchmark["student"]}
+    labels = benchmark["labels"]
+    named = {"base": benchmark["base"], BEST: best and best["stage"]}
     if named[BEST] == named["base"]:
         del named[BEST]
-    named |= {f"+SSD {name}": student["stage"] for name, student in benchmark["others"].items()}
+    students = {OWN: benchmark["student"]} | {name: each["stage"] for name, each in benchmark["others"].items()}
+    named |= {labels[name]: stage for name, stage in students.items() if stage is not None}
     shown = {label: points[stage] for label, stage in named.items() if stage is not None}
     return shown or {str(point["stage"] or "samples"): point for point in points.values()}
 
@@ -114,10 +118,11 @@ def _shares(point: dict[str, Any]) -> str:
     return f"{'; '.join(parts)}\n  {counts}"
 
 
-def _budgets(budgets: dict[str, Any]) -> Iterator[str]:
+def _budgets(budgets: dict[str, Any], label: str) -> Iterator[str]:
     for found in budgets.values():
         first, second, change = (_flat(found[key]) for key in ("first", "second", "difference"))
-        yield f"with {found['budget_tokens']:,.0f} tokens a problem: base {first}, +SSD {second}, difference {change}"
+        budget = f"{found['budget_tokens']:,.0f} tokens a problem"
+        yield f"with {budget}: base {first}, {label} {second}, difference {change}"
 
 
 def _flat(found: dict[str, Any] | None) -> str:

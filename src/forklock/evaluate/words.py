@@ -44,11 +44,6 @@ def verdict(benchmark: dict[str, Any], pass_k: Sequence[int]) -> list[str]:
     return sentences
 
 
-def student_label(name: str) -> str:
-    """As the tables call it."""
-    return "+SSD" if name == OWN else f"+SSD {name}"
-
-
 def setting(decoding: dict[str, Any]) -> str:
     return str(Decoding(**decoding))
 
@@ -62,7 +57,7 @@ def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int)
     points = {point["stage"]: point for point in benchmark["points"]}
     own_stage = next(contest["student_stage"] for contest in of_student if contest["student"] == "own")
     k, stage, num_points = (contests[0][key] for key in ("k", "student_stage", "num_student_points"))
-    label, decoding = student_label(contests[0]["model"]), setting(points[stage]["decoding"])
+    label, decoding = benchmark["labels"][student], setting(points[stage]["decoding"])
     if num_points > 1 and stage == own_stage:
         yield "undefined", f"pass@{k}: none of the {num_points} decodings of {label} is above its own ({decoding})."
         return
@@ -105,7 +100,7 @@ def _claim(found: dict[str, Any] | None, rival: str) -> str:
 
 def _length(benchmark: dict[str, Any], student: str, point: dict[str, Any], points: dict[str, Any]) -> str:
     """What both write, and what is left of the difference when both may write as many tokens a problem."""
-    base, label = points[benchmark["base"]], student_label(student)
+    base, label = points[benchmark["base"]], benchmark["labels"][student]
     budgets = (benchmark if student == OWN else benchmark["others"][student])["matched_budgets"]
     blocks = f"{base['mean_code_blocks']:.2f} code blocks a solution, {label} {{}}{point['mean_code_blocks']:.2f}"
     if budgets is None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from forklock.evaluate.table import UNSAFE
-from forklock.evaluate.words import student_label
 from forklock.report.contents import Contents
 from forklock.run_dir import StageStatus
+from forklock.students import labels_of
 
 MUCH_MORE_AT_LIMIT = 0.05
 """Of the samples, this share more at the length limit than the base has is a warning."""
@@ -95,7 +95,7 @@ def _training(contents: Contents) -> Iterator[Alert]:
         health = summary.get("stop_health") or {}
         of_health = (health.get("warning"), (health.get("endings") or {}).get("warning"))
         for warning in dict.fromkeys(filter(None, (*summary.get("warnings", ()), *of_health))):
-            yield Alert("bad", f"Training of {student_label(name)}", f"{warning}.")
+            yield Alert("bad", f"Training of {labels_of(contents.recipe)[name]}", f"{warning}.")
 
 
 def _evaluation(contents: Contents) -> Iterator[Alert]:
@@ -110,7 +110,7 @@ def _evaluation(contents: Contents) -> Iterator[Alert]:
         students |= {student: found["stage"] for student, found in benchmark["others"].items()}
         for student, stage in students.items():
             if base is not None and stage is not None:
-                yield from _against_base(name, student_label(student), base, points[stage])
+                yield from _against_base(name, benchmark["labels"][student], base, points[stage])
 
 
 def _against_base(name: str, label: str, base: dict[str, Any], point: dict[str, Any]) -> Iterator[Alert]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from forklock.evaluate.figures import curves, fixed_stages, shown_contests
 from forklock.evaluate.metrics import ALL
-from forklock.evaluate.words import student_label
 from forklock.report.contents import Training
 from forklock.students import BASE, OWN
 
@@ -82,7 +81,7 @@ def gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Spec:
         ),
         "series": [
             {
-                "label": f"{student_label(model)} minus {rivals[base]}",
+                "label": f"{benchmark['labels'][model]} minus {rivals[base]}",
                 "role": roles[model],
                 "hollow": base == "temperature",
             }
@@ -93,7 +92,7 @@ def gains(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -> Spec:
     }
 
 
-def losses(trainings: Mapping[str, Training]) -> Spec | None:
+def losses(trainings: Mapping[str, Training], labels: Mapping[str, str]) -> Spec | None:
     """Cross-entropy on the model's own samples, step by step."""
     shown = {name: training for name, training in trainings.items() if training.curve}
     if not shown:
@@ -108,7 +107,7 @@ def losses(trainings: Mapping[str, Training]) -> Spec | None:
             "model can predict, and soft and hard targets have different floors. Long curves are means over windows."
         ),
         "series": [
-            {"label": f"{student_label(name)} ({(training.summary or {}).get('target', 'hard')} targets)", "role": role}
+            {"label": f"{labels[name]} ({(training.summary or {}).get('target', 'hard')} targets)", "role": role}
             for (name, training), role in zip(shown.items(), roles, strict=True)
         ],
         "panels": [

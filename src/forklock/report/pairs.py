@@ -12,6 +12,7 @@ from forklock.report.contents import Contents
 from forklock.sampling.sample import SAMPLES
 from forklock.sampling.shards import shards_in
 from forklock.seeds import derive_seed
+from forklock.students import BASE, OWN, labels_of
 
 NUM_SAMPLES = 5
 """Of each model."""
@@ -49,7 +50,8 @@ def pair_data(
                 "sides": sides,
             }
         )
-    return {"id": f"pairs-{name}", "labels": ["base", "+SSD"], "problems": problems}
+    labels = labels_of(contents.recipe)
+    return {"id": f"pairs-{name}", "labels": [labels[BASE], labels[OWN]], "problems": problems}
 
 
 def _by_problem(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:

@@ -8,7 +8,7 @@ from typing import Any
 from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
 from forklock.evaluate.table import comparisons, setting_text, shown_points
-from forklock.evaluate.words import claim_of, rival_title, setting, student_label
+from forklock.evaluate.words import claim_of, rival_title, setting
 from forklock.report.tables import Cell, Row, Table
 from forklock.students import BASE
 
@@ -65,13 +65,13 @@ def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fo
     rows: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
     for contest in contests:
         rows.setdefault((contest["model"], contest["student"], contest["base"]), {})[contest["k"]] = contest
-    lines = []
+    lines, labels = [], benchmark["labels"]
     for (model, form, _), by_k in rows.items():
         first = next(iter(by_k.values()))
         decoding = setting(points[first["student_stage"]]["decoding"])
-        who = f"{student_label(model)}, {decoding}"
+        who = f"{labels[model]}, {decoding}"
         if form == "best":
-            who = f"{student_label(model)} at the best of its {first['num_student_points']} decodings"
+            who = f"{labels[model]} at the best of its {first['num_student_points']} decodings"
         label = Cell(f"against the base at {rival_title(first)}", who)
         cells = [difference(by_k[k]["differences"][ALL]) if k in by_k else UNDEFINED for k in pass_k]
         lines.append(Row(label, tuple(cells)))
@@ -116,7 +116,7 @@ def budget_table(name: str, benchmark: dict[str, Any]) -> Table | None:
     students |= {student: found["matched_budgets"] for student, found in benchmark["others"].items()}
     rows = tuple(
         Row(
-            Cell(f"{student_label(student)}, {found['budget_tokens']:,.0f} tokens a problem", budget),
+            Cell(f"{benchmark['labels'][student]}, {found['budget_tokens']:,.0f} tokens a problem", budget),
             (estimate(found["first"]), estimate(found["second"]), difference(found["difference"])),
         )
         for student, budgets in students.items()
@@ -139,7 +139,7 @@ def points_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) ->
     order = sorted(benchmark["points"], key=lambda point: (point["model"] != BASE, point["model"]))
     rows = tuple(
         Row(
-            Cell("base" if point["model"] == BASE else student_label(point["model"]), setting_text(point["decoding"])),
+            Cell(benchmark["labels"][point["model"]], setting_text(point["decoding"])),
             (
                 *(estimate(point["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k),
                 *(Cell(f"{point['verdicts'].get(kind, 0):,}") for kind in kinds),

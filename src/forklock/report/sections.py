@@ -22,12 +22,19 @@ from forklock.report.result_tables import (
 )
 from forklock.report.sweep_section import sweep_section, sweep_tables
 from forklock.report.tables import Table, as_html
-from forklock.students import OWN
+from forklock.students import OWN, labels_of
 
-INTRODUCTION = (
+SELF_DISTILLATION = (
     "Simple self-distillation: the frozen model (base) answers prompts, and the same model is then trained on those "
-    "raw answers, right or wrong (+SSD). Both answer test problems afterwards, each at a decoding of its own "
-    "(temperature T, top-k, top-p). pass@k is the chance that at least one of k answers passes all hidden tests."
+    "raw answers, right or wrong (+SSD)."
+)
+BASELINE = (
+    "A baseline, not self-distillation: the frozen model (base) answers prompts, and the same model is then trained on "
+    "those answers alone that pass their problems' tests (verified-only)."
+)
+WHAT_FOLLOWS = (
+    "Both answer test problems afterwards, each at a decoding of its own (temperature T, top-k, top-p). pass@k is the "
+    "chance that at least one of k answers passes all hidden tests."
 )
 CAUTIONS = ("Caution", "A tie")
 
@@ -72,7 +79,9 @@ class Report:
         return [section for section in found if section.body]
 
     def _summary(self) -> Markup:
-        about = together(element("p", INTRODUCTION, class_="look"), _facts(self.contents))
+        is_baseline = self.contents.recipe.train.only_verified_samples
+        words = f"{BASELINE if is_baseline else SELF_DISTILLATION} {WHAT_FOLLOWS}"
+        about = together(element("p", words, class_="look"), _facts(self.contents))
         if not self.benchmarks:
             nothing = "Nothing is evaluated yet, so there is no verdict: see below for what there is."
             return together(element("p", nothing, class_="lead"), about)
@@ -132,7 +141,7 @@ class Report:
         summary = self.contents.analysis
         if summary is not None:
             yield from self.contents.attempt(lambda: list(analysis_charts.analysis_figures(summary))) or []
-        if (loss := charts.losses(self.contents.trainings)) is not None:
+        if (loss := charts.losses(self.contents.trainings, labels_of(self.contents.recipe))) is not None:
             yield loss
 
     def _figure_section(self) -> Markup:
@@ -218,7 +227,8 @@ def _facts(contents: Contents) -> Markup:
         if "num_samples" in summary:
             facts["samples drawn from the frozen model"] = f"{summary['num_samples']:,}"
         if "num_trained_on" in summary:
-            facts["trained on, unverified"] = f"{summary['num_trained_on']:,} in {summary['num_steps']:,} steps"
+            kind = "verified" if contents.recipe.train.only_verified_samples else "unverified"
+            facts[f"trained on, {kind}"] = f"{summary['num_trained_on']:,} in {summary['num_steps']:,} steps"
         health = summary.get("stop_health") or {}
         if health.get("base") is not None:
             facts["probability of stopping where samples stop"] = f"{health['base']:.1%} → {health['trained']:.1%}"

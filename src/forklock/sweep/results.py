@@ -14,9 +14,11 @@ from forklock.evaluate.contests import best_of
 from forklock.evaluate.intervals import interval
 from forklock.evaluate.metrics import SEED, Point, compare, compare_at_budgets
 from forklock.evaluate.points import PointPlan
+from forklock.evaluate.report import notes_on
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.sampling import Sample, read_shard
 from forklock.sampling.shards import shards_in
+from forklock.students import OWN, labels_of
 from forklock.sweep.cells import Cell, SweepPlan
 from forklock.sweep.fits import fit_quadratic
 from forklock.sweep.rows import DONE, Points, row_of
@@ -43,7 +45,7 @@ def gather(recipe: Recipe, planned: SweepPlan, run_dir: Path, failures: Mapping[
         "num_cells_by_state": {state: states.count(state) for state in sorted(set(states))},
         "failures": dict(failures),
         "syntheses": {
-            name: _synthesis(run_dir / planned.plan.syntheses[name], recipe)
+            name: _synthesis(run_dir, planned.plan.syntheses[name], recipe)
             for name in dict.fromkeys(cell.point.model for cell in planned.cells)
         },
         "benchmarks": {name: benchmark.as_json() for name, benchmark in benchmarks.items()},
@@ -56,6 +58,7 @@ class _Benchmark:
 
     def __init__(self, recipe: Recipe, planned: SweepPlan, points: Points, name: BenchmarkName) -> None:
         self.name, self._recipe, self._points = name, recipe, points
+        self._label = labels_of(recipe)[OWN]
         self._pass_k = recipe.evaluate.pass_k
         self._cells = [cell for cell in planned.cells if cell.point.benchmark == name]
         self._base = {plan: stage for plan, stage in planned.base_points.items() if plan.benchmark == name}
@@ -68,6 +71,7 @@ class _Benchmark:
         rows = [row_of(cell, self._points, self._pass_k) for cell in self._cells]
         return {
             "notes": self._notes(),
+            "label": self._label,
             "is_isolated": all(self._points.of(stage).is_isolated for stage in self._done_stages()),
             "base": [self._base_row(plan) for plan in self._base],
             "base_own": self._base[self._own],
@@ -85,7 +89,8 @@ class _Benchmark:
         return [stage for stage in dict.fromkeys(stages) if self._points.is_done(stage)]
 
     def _notes(self) -> list[str]:
-        return list(dict.fromkeys(note for stage in self._done_stages() for note in self._points.notes(stage)))
+        notes = (note for stage in self._done_stages() for note in self._points.notes(stage))
+        return list(dict.fromkeys([*notes_on(self._recipe), *notes]))
 
     def _base_row(self, plan: PointPlan) -> dict[str, Any]:
         decoding = plan.decoding
@@ -128,7 +133,7 @@ class _Benchmark:
         shown = {
             "base, its own decoding": (self._done_base.get(self._own), self._base[self._own]),
             f"base, its best pass@{k}": (self._done_base[best], self._base[best]) if best else (None, ""),
-            f"+SSD, its best pass@{k}": (self._points.of(cell.stage), cell.stage) if cell else (None, ""),
+            f"{self._label}, its best pass@{k}": (self._points.of(cell.stage), cell.stage) if cell else (None, ""),
         }
         for label, (point, stage) in shown.items():
             for each in _powers(0 if point is None else point.num_samples):
@@ -214,13 +219,14 @@ def _powers(num_samples: int) -> list[int]:
     return powers if not num_samples or powers[-1] == num_samples else [*powers, num_samples]
 
 
-def _synthesis(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
+def _synthesis(run_dir: Path, stage: str, recipe: Recipe) -> dict[str, Any] | None:
     """What was trained on (Figure 7a): its shares, and some of it. None where it is not complete."""
+    folder = run_dir / stage
     if not (folder / MANIFEST_NAME).is_file():
         return None
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     names = ("num_samples", "num_tokens", "share_without_code", "share_at_limit", "num_degenerate")
-    return {"stage": f"{folder.name}", **{name: summary[name] for name in names}, "shown": _shown(folder, recipe)}
+    return {"stage": stage, **{name: summary[name] for name in names}, "shown": _shown(folder, recipe)}
 
 
 def _shown(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:

@@ -102,6 +102,9 @@ def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_step
     unmerged = adapter is not None and not adapter.merge_on_save
     how = "all weights" if adapter is None else f"LoRA of rank {adapter.rank}, {'an adapter' if unmerged else 'merged'}"
     target = "the tokens drawn" if train.target == "hard" else "the recorded distribution they were drawn from"
+    samples = "its own raw samples. No sample was checked for being right"
+    if train.only_verified_samples:
+        samples = "those of its own samples alone that passed their problems' tests"
     decoding = recipe.evaluate.student_decoding
     lines = [
         "---",
@@ -115,9 +118,7 @@ def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_step
         "",
         f"{'A baseline for s' if train.only_verified_samples else 'S'}imple self-distillation of `{recipe.model.path}`"
         + (f" at revision `{recipe.model.revision}`" if recipe.model.revision else "")
-        + f" with forklock {__version__}: the model was fine-tuned on its own raw samples. "
-        + ("Only samples" if train.only_verified_samples else "No sample was checked for"),
-        "that passed their problems' tests were trained on." if train.only_verified_samples else "being right.",
+        + f" with forklock {__version__}: the model was fine-tuned on {samples}.",
         "",
         f"- samples: drawn at {recipe.synthesize.decoding}; {counts.num_trained_on:,} trained on, "
         f"{counts.num_completion_tokens:,} completion tokens, {counts.num_without_stop_token:,} of them cut by the "

@@ -36,5 +36,6 @@ def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
                 paths += figure(name, benchmark, report["pass_k"], folder)
         paths += stress.draw_trained_on(report["syntheses"], folder)
         if len(report["benchmarks"]) > 1:
-            paths += ablations.draw_transfer(report["transfer"], report["pass_k"], folder)
+            label = next(iter(report["benchmarks"].values()))["label"]
+            paths += ablations.draw_transfer(label, report["transfer"], report["pass_k"], folder)
     return paths

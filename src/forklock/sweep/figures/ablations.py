@@ -114,7 +114,7 @@ def draw_budgets(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int],
     return save_with_rows(figure, rows, folder, f"budgets-{name}")
 
 
-def draw_transfer(found: Sequence[Mapping[str, Any]], pass_k: Sequence[int], folder: Path) -> list[Path]:
+def draw_transfer(label: str, found: Sequence[Mapping[str, Any]], pass_k: Sequence[int], folder: Path) -> list[Path]:
     """The first benchmark's best cell on all of them (Table 5)."""
     if not found:
         return []
@@ -127,7 +127,7 @@ def draw_transfer(found: Sequence[Mapping[str, Any]], pass_k: Sequence[int], fol
             axes,
             [
                 Series("base, its own decoding", style.TEACHER, "o", [row.get("base") for row in shown]),
-                Series("+SSD, the first benchmark's best cell", style.STUDENT, "s", [row.get("cell") for row in shown]),
+                Series(f"{label}, best cell of the first", style.STUDENT, "s", [row.get("cell") for row in shown]),
             ],
             [name.replace("-", "\n", 1) for name in names],
         )

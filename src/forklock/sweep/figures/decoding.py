@@ -91,7 +91,7 @@ def _plot_best(axes: Axes, benchmark: Mapping[str, Any], k: int) -> None:
     highest = estimate_of(row_at(benchmark["base"], best["base"]), k)
     if found is None or highest is None:
         return
-    axes.axhline(found["mean"], label="+SSD, its best cell", **style.STUDENT_LINE)
+    axes.axhline(found["mean"], label=f"{benchmark['label']}, its best cell", **style.STUDENT_LINE)
     axes.axhspan(found["low"], found["high"], color=style.STUDENT, alpha=0.1, linewidth=0)
     axes.axhline(highest["mean"], color=style.TEACHER, linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=1)
     mean, low, high = (100 * best["to_best_base"]["all"][key] for key in ("mean", "low", "high"))

@@ -96,7 +96,7 @@ def draw_gains(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int], f
             continue
         cell = row_at(benchmark["cells"], best[k]["cell"])
         _plot_bars(axes, base, k, -0.19, {"label": "base, its own decoding", **style.TEACHER_BAR})
-        _plot_bars(axes, cell, k, 0.19, {"label": "+SSD, its best cell", **style.STUDENT_BAR})
+        _plot_bars(axes, cell, k, 0.19, {"label": f"{benchmark['label']}, its best cell", **style.STUDENT_BAR})
         changes = best[k]["to_base_own"] or {}
         for at, group in enumerate(groups):
             sides = {"base": estimate_of(base, k, group), "cell": estimate_of(cell, k, group)}
