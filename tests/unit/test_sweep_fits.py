@@ -44,6 +44,14 @@ def test_fewer_than_three_temperatures_are_undefined(x: list[float]) -> None:
     assert fit_quadratic(x, [0.1 * value for value in x]) is None
 
 
+def test_products_that_are_equal_on_paper_are_one_temperature() -> None:
+    products = [train * at for train in (0.8, 1.2) for at in (0.9, 0.6)]
+    assert len(set(products)) == 4
+    fit = fit_quadratic(products, [0.1, 0.3, 0.2, 0.1])
+    assert fit is not None
+    assert fit.num_distinct == 3
+
+
 def test_equal_values_have_no_peak_and_nothing_to_explain() -> None:
     fit = fit_quadratic([0.5, 1.0, 1.5, 2.0], [0.3] * 4)
     assert fit is not None

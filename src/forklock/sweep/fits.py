@@ -38,7 +38,7 @@ def fit_quadratic(xs: Sequence[float], ys: Sequence[float]) -> QuadraticFit | No
     """None, undefined, with fewer than three different x."""
     x, y = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
     assert x.shape == y.shape
-    num_distinct = len(np.unique(x))
+    num_distinct = len(np.unique(x.round(9)))  # 0.8 x 0.9 and 1.2 x 0.6 differ in their last bit
     if num_distinct < MIN_DISTINCT:
         return None
     # About the middle and in units of the spread, so that the three columns are of one size.
