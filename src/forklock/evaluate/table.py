@@ -57,7 +57,7 @@ def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]
         table.add_column(f"{group} ({num_problems:,})", justify="right")
     for label, point in rows.items():
         setting = f" {setting_text(point['decoding'])}" if point["decoding"] else ""
-        table.add_row(f"{label}{setting}", *(_estimate(point["pass_at_k"][group][metric]) for group in groups))
+        table.add_row(f"{label}{setting}", *(estimate_text(point["pass_at_k"][group][metric]) for group in groups))
     for label, found in comparisons(benchmark, has_best=BEST in rows):
         if found is not None:
             table.add_row(label, *(_difference(found[group][metric]) for group in groups))
@@ -89,7 +89,7 @@ def setting_text(decoding: dict[str, Any]) -> str:
     return f"T={decoding['temperature']:g} k={decoding['top_k']} p={decoding['top_p']:g}"
 
 
-def _estimate(found: dict[str, float] | None) -> str:
+def estimate_text(found: dict[str, float] | None) -> str:
     """In per cent, with its interval; a dash where it is undefined."""
     if found is None:
         return "-"
@@ -128,4 +128,4 @@ def _budgets(budgets: dict[str, Any], label: str) -> Iterator[str]:
 def _flat(found: dict[str, Any] | None) -> str:
     if found is None:
         return "undefined (more would fit than were drawn)"
-    return _difference(found).replace("\n", ", ") if "p_value" in found else _estimate(found)
+    return _difference(found).replace("\n", ", ") if "p_value" in found else estimate_text(found)

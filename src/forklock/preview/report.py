@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from forklock.decoding import Decoding
 from forklock.evaluate.metrics import ALL
+from forklock.evaluate.table import estimate_text
+from forklock.evaluate.words import setting
 
 CAUTION = (
     "Played by the frozen model, not trained: every student is taken to fit its samples ideally at every position. "
@@ -37,11 +38,11 @@ def _ranking(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Table:
     for k in pass_k:
         table.add_column(f"pass@{k}", justify="right")
     for entry in benchmark["base"]:
-        estimates = (_estimate(entry["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
-        table.add_row("(base)", _setting(entry["decoding"]), *estimates, style="bold")
+        estimates = (estimate_text(entry["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
+        table.add_row("(base)", setting(entry["decoding"]), *estimates, style="bold")
     for cell in benchmark["cells"]:
-        estimates = (_estimate(cell["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
-        table.add_row(_setting(cell["training"]), _setting(cell["decoding"]), *estimates)
+        estimates = (estimate_text(cell["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
+        table.add_row(setting(cell["training"]), setting(cell["decoding"]), *estimates)
     return table
 
 
@@ -50,7 +51,7 @@ def _best(benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[Text]:
         yield Text("nothing is played yet")
         return
     best = benchmark["cells"][0]
-    where = f"trained at {_setting(best['training'])}, decoded at {_setting(best['decoding'])}"
+    where = f"trained at {setting(best['training'])}, decoded at {setting(best['decoding'])}"
     yield Text(f"best cell: {where}", style="bold")
     if (difference := best["difference_to_base"]) is not None:
         for k in pass_k:
@@ -86,13 +87,3 @@ def _errors(found: dict[str, Any]) -> list[str]:
         f"{100 * found['largest_error']:+z.1f}",
     )
     return [str(found["num_pairs"]), "-" if ranks is None else f"{ranks:.2f}", *sizes]
-
-
-def _setting(decoding: dict[str, Any]) -> str:
-    return str(Decoding(**decoding))
-
-
-def _estimate(found: dict[str, float] | None) -> str:
-    if found is None:
-        return "-"
-    return f"{100 * found['mean']:.1f} ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
