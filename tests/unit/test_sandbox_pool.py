@@ -21,7 +21,7 @@ from sandbox_cases import SHORT, open_sandbox
 from forklock.sandbox.limits import Limits
 from forklock.sandbox.pool import Sandbox
 from forklock.sandbox.results import RunResult
-from forklock.sandbox.supervise import LOOK_S, kept_waiting_s
+from forklock.sandbox.supervise import LOOK_S
 
 SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 
@@ -90,15 +90,6 @@ def test_a_limit_of_its_own_for_one_program(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("cpu_s", [0.5, 6.0, 60.0])
 def test_a_hang_costs_at_most_one_and_a_half_times_its_limit(cpu_s: float) -> None:
     assert Limits(cpu_s=cpu_s).wall_s + LOOK_S <= 1.5 * cpu_s
-
-
-def test_waiting_for_others_does_not_count_and_waiting_for_ones_own_does() -> None:
-    assert kept_waiting_s([], 0.0) == 0.0
-    assert kept_waiting_s([(1.2, 8.4)], 1.2) == 8.4  # one of 16 on two cores
-    assert kept_waiting_s([(0.5, 4.5)] * 10, 5.0) == 0.0  # ten that share a core with nobody else
-    assert kept_waiting_s([(0.1, 4.5)], 4.6) == 0.0  # the nine others have ended
-    assert kept_waiting_s([(0.5, 9.5), (0.5, 9.0)], 1.0) == 9.0  # two that share a core with what used 9 s of it
-    assert kept_waiting_s([(0.5, 4.5)] * 10, 0.0) == 0.0  # cut to ticks, the CPU time says less than the threads
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:

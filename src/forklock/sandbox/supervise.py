@@ -16,6 +16,7 @@ import time
 from forklock.sandbox import child, wire
 from forklock.sandbox.kept import Begun, Kept
 from forklock.sandbox.scratch import empty_folder
+from forklock.sandbox.waiting import Idleness, Thread, read_thread
 
 FIRST_LOOK_S = 0.02
 LOOK_S = 0.05
@@ -40,6 +41,7 @@ class Supervisor:
         self.scratch = scratch
         self.has_namespaces = has_namespaces
         self.kept: Kept | None = None
+        self.usual_nice = os.getpriority(os.PRIO_PROCESS, 0)
 
     def run(self, job: wire.Job, stdin: int, parent: int) -> wire.Report:
         """Runs the job to its end. If `parent`, the control socket, hangs up meanwhile, ends the zygote itself.
@@ -164,6 +166,8 @@ class _Watch:
         self.reaped_cpu_s = 0.0
         self.peak = 0
         self.num_stderr_bytes = 0
+        self.idleness = Idleness()
+        self.last_look = _clock_s()
 
     def until_end(self, parent: int) -> None:
         """Until the child itself has ended, or has to."""
@@ -186,6 +190,9 @@ class _Watch:
             if time.monotonic() >= next_look:
                 self._look()
                 next_look = time.monotonic() + LOOK_S
+                if self.stopped == wire.STOPPED_WALL and _is_over(self.handle):
+                    self.stopped = wire.NOT_STOPPED  # it ended while the look was late
+                    return
 
     def drain(self) -> None:
         """What was written before the end and not read yet; at most what pipes hold, since no writer is left."""
@@ -212,31 +219,41 @@ class _Watch:
         return bool(data)
 
     def _look(self) -> None:
-        """CPU time and memory of the whole tree; wall time less the time that others kept it from a core."""
-        cpu_s, memory = self._census()
-        wall_s = time.monotonic() - self.started
+        """CPU time and memory of the whole tree; what it slept or waited, save for a core that others had."""
+        cpu_s, memory, threads = self._census()
+        now = _clock_s()
+        self.idleness.look(threads, now - self.last_look)
+        self.last_look = now
         if cpu_s > self.bounds.cpu_s:
             self.stopped = wire.STOPPED_CPU
         elif memory > self.bounds.memory_bytes:
             self.stopped = wire.STOPPED_MEMORY
-        elif wall_s > self.bounds.wall_s:
-            threads = [times for pid in self.supervisor.processes() for times in _thread_times(pid)]
-            if wall_s - kept_waiting_s(threads, cpu_s) > self.bounds.wall_s or wall_s > self.bounds.wall_under_load_s:
-                self.stopped = wire.STOPPED_WALL
+        elif (
+            cpu_s + self.idleness.certain_s > self.bounds.wall_s
+            or time.monotonic() - self.started > self.bounds.wall_under_load_s
+        ):
+            self.stopped = wire.STOPPED_WALL
 
-    def _census(self) -> tuple[float, int]:
+    def _census(self) -> tuple[float, int, dict[int, Thread]]:
         self._reap_orphans()
         cpu_s, memory = self.reaped_cpu_s, 0
+        threads: dict[int, Thread] = {}
         pids = self.supervisor.processes()
         for pid in pids:
-            fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            stat = _read(f"/proc/{pid}/stat")
+            fields = stat.rpartition(")")[2].split()
             if fields:
                 cpu_s += sum(map(int, fields[11:15])) / TICKS
                 memory += int(fields[21]) * PAGE
+            for task in _tasks(pid):
+                folder = f"/proc/{pid}/task/{task}"
+                stats = _read(f"{folder}/stat"), _read(f"{folder}/schedstat")
+                if thread := read_thread(*stats, self.supervisor.usual_nice):
+                    threads[int(task)] = thread
         if memory > self.bounds.memory_bytes and len(pids) > 1:  # shared pages were counted more than once
             memory = sum(map(_proportional_bytes, pids))
         self.peak = max(self.peak, memory)
-        return cpu_s, memory
+        return cpu_s, memory, threads
 
     def _reap_orphans(self) -> None:
         """Ended grandchildren whose parents are gone; the child itself is left for the end."""
@@ -256,18 +273,14 @@ def _socket_pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def kept_waiting_s(threads: list[tuple[float, float]], cpu_s: float) -> float:
-    """How long others than the tree itself have kept it from a core. `threads`: how long each ran, and was ready to run
-    without a core; `cpu_s`: of the tree. While one thread waits for another of its tree, that one runs: so what the
-    rest of the tree ran is taken off each wait, and a tree that only gets in its own way has waited for nobody."""
-    used_s = max(cpu_s, sum(ran_s for ran_s, _ in threads))  # one counts the ended too, the other isn't cut to ticks
-    return max((waited_s - (used_s - ran_s) for ran_s, waited_s in threads), default=0.0)
+def _clock_s() -> float:
+    """A clock that stands still while this process itself is kept from a core: what waits for it is not idle then."""
+    times = _read("/proc/self/schedstat").split()
+    return time.monotonic() - (int(times[1]) / 1e9 if times else 0.0)
 
 
-def _thread_times(pid: int) -> list[tuple[float, float]]:
-    """Of each thread of this process: how long it ran, and was ready to run without a core."""
-    stats = [_read(f"/proc/{pid}/task/{task}/schedstat").split() for task in _tasks(pid)]
-    return [(int(stat[0]) / 1e9, int(stat[1]) / 1e9) for stat in stats if stat]
+def _is_over(handle: int) -> bool:
+    return bool(select.select([handle], [], [], 0)[0])
 
 
 def _proportional_bytes(pid: int) -> int:
