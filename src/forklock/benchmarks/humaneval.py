@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from forklock.benchmarks.compare import identical, show_value
-from forklock.benchmarks.one_process import run_once, score_of
+from forklock.benchmarks.one_process import CALLS, calls_by, run_once, score_of
 from forklock.benchmarks.prelude import with_prelude
 from forklock.benchmarks.problem import Benchmark, BenchmarkError, Problem, id_of, text_of
 from forklock.benchmarks.score import Difference, Score, VerdictName
@@ -29,24 +29,6 @@ STOP_WORDS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n@", "\nassert", "
 """A base model's completion ends at the first of them: what follows is no part of the function."""
 
 _SOURCE = KNOWN_SOURCES["humaneval"]
-
-_CALL = """
-
-def __forklock_calls__(calls):
-    from copy import deepcopy
-    values = []
-    try:
-        for arguments in calls:
-            value = {name}(*arguments)
-            try:
-                value = deepcopy(value)
-            except Exception:
-                pass
-            values.append(value)
-    except Exception as error:
-        return [values, f"{{type(error).__name__}}: {{error}}"]
-    return [values, ""]
-"""
 
 _RECORD = """
 
@@ -109,8 +91,8 @@ class HumanEvalProblem(Problem):
         recorded = self._recorded(sandbox)
         if isinstance(recorded, Score):
             return recorded
-        program = with_prelude(self._given(), answer) + _CALL.format(name=self.name)
-        result, values = run_once(sandbox, program, "__forklock_calls__", [recorded.calls], LIMITS)
+        program = with_prelude(self._given(), answer) + calls_by(f"{self.name}(*call)")
+        result, values = run_once(sandbox, program, CALLS, [recorded.calls], LIMITS)
         if values is None or (not values.error and identical(values.values, recorded.values)):
             return score_of(result, values, None, None)
         [played] = sandbox.call_function(self._trusted() + _REPLAY, "__forklock_replay__", [[values.values]], LIMITS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forklock.benchmarks.compare import identical, show_value
-from forklock.benchmarks.one_process import run_once, score_of
+from forklock.benchmarks.one_process import CALLS, calls_by, run_once, score_of
 from forklock.benchmarks.problem import Benchmark, BenchmarkError, Problem, id_of, text_of, texts_of
 from forklock.benchmarks.score import Difference, Score, VerdictName
 from forklock.prompts import Prompt
@@ -26,24 +26,6 @@ LIMITS = Limits(cpu_s=3.0)
 
 _SOURCE = KNOWN_SOURCES["mbpp"]
 _VALUES = "__forklock_values__"
-
-_CALL = """
-
-def __forklock_calls__(expressions):
-    from copy import deepcopy
-    values = []
-    try:
-        for expression in expressions:
-            value = eval(expression, globals())
-            try:
-                value = deepcopy(value)
-            except Exception:
-                pass
-            values.append(value)
-    except Exception as error:
-        return [values, f"{type(error).__name__}: {error}"]
-    return [values, ""]
-"""
 
 _CHECK = """
 
@@ -81,7 +63,8 @@ class MbppProblem(Problem):
 
     def score(self, answer: str, sandbox: Sandbox) -> Score:
         calls = [assertion.calls for assertion in self.assertions]
-        result, values = run_once(sandbox, f"{answer}\n{self.setup}\n{_CALL}", "__forklock_calls__", [calls], LIMITS)
+        program = f"{answer}\n{self.setup}\n{calls_by('eval(call, globals())')}"
+        result, values = run_once(sandbox, program, CALLS, [calls], LIMITS)
         if values is None or (not values.error and all(map(self._is_expected, self.assertions, values.values))):
             return score_of(result, values, None, None)
         tests = [assertion.test for assertion in self.assertions[: len(values.values)]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forklock.benchmarks.compare import identical, show_value
-from forklock.benchmarks.one_process import run_once, score_of
+from forklock.benchmarks.one_process import CALLS, calls_by, run_once, score_of
 from forklock.benchmarks.problem import Benchmark, BenchmarkError, Problem, id_of, text_of
 from forklock.benchmarks.score import Difference, Score
 from forklock.microworld.problems import draw_problems
@@ -21,18 +21,6 @@ from forklock.sandbox.pool import Sandbox
 LIMITS = Limits(cpu_s=1.0)
 """Of all calls of one program together, which take a millisecond."""
 
-_CALL = """
-
-def __forklock_calls__(inputs):
-    values = []
-    try:
-        for value in inputs:
-            values.append(solve(value))
-    except Exception as error:
-        return [values, f"{type(error).__name__}: {error}"]
-    return [values, ""]
-"""
-
 
 @dataclass(frozen=True)
 class MicroworldProblem(Problem):
@@ -41,7 +29,7 @@ class MicroworldProblem(Problem):
 
     def score(self, answer: str, sandbox: Sandbox) -> Score:
         """Values have to be equal and of the same type."""
-        result, values = run_once(sandbox, answer + _CALL, "__forklock_calls__", [list(self.inputs)], LIMITS)
+        result, values = run_once(sandbox, answer + calls_by("solve(call)"), CALLS, [list(self.inputs)], LIMITS)
         if values is not None:
             for number, (got, expected) in enumerate(zip(values.values, self.outputs, strict=False)):
                 if not identical(got, expected):

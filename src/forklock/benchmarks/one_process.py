@@ -14,12 +14,37 @@ from forklock.sandbox.pool import Sandbox
 from forklock.sandbox.results import CallResult, Outcome
 from forklock.sandbox.values import Opaque
 
+CALLS = "__forklock_calls__"
+"""The function that makes all calls of a program, and returns their values and the error that ended them."""
+_CALLS = """
+
+def __forklock_calls__(calls):
+    from copy import deepcopy
+    values = []
+    try:
+        for call in calls:
+            value = {value}
+            try:
+                value = deepcopy(value)
+            except Exception:
+                pass
+            values.append(value)
+    except Exception as error:
+        return [values, f"{{type(error).__name__}}: {{error}}"]
+    return [values, ""]
+"""
+
 
 class Values(NamedTuple):
     """What the calls gave: fewer than were asked for where one raised, and then its error."""
 
     values: list[Any]
     error: str
+
+
+def calls_by(value: str) -> str:
+    """The text of `CALLS`, to stand after a program. `value`: an expression of `call`, one of the list that it gets."""
+    return _CALLS.format(value=value)
 
 
 def run_once(
