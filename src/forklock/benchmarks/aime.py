@@ -18,14 +18,23 @@ from forklock.sandbox.pool import Sandbox
 NUM_SCANNED = 20_000
 """Characters at the end of an answer in which its result is looked for."""
 
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:(\{)|(-?\d+))")
+_FRACTION = re.compile(r"\\[dt]?frac(?:\{\s*(-?\d{1,30})\s*\}|(\d))(?:\{\s*(-?\d{1,30})\s*\}|(\d)(?!\d))")
 _PHRASE = re.compile(
-    r"(?:answer|result)\b[^.\n]{0,40}?(?:is|=|:)[\s*$]*([-+]?\d[\d,]*(?:\.\d+)?)",
+    r"(?:answer|result)\b[^.\n]{0,40}?(?:is|=|:)(?:[\s*$]|\\[(\[]|\\text(?:bf)?\{|\\math(?:bf|rm)\{)*"
+    r"(\\[dt]?frac\{-?\d{1,30}\}\{-?\d{1,30}\}|[-+−]?\d[\d,]*(?:\.\d+)?)(?![\d/^]|\.\d)",
     re.IGNORECASE,
 )
-_WRAPPED = r"\\(?:text|mathrm|textbf|mathbf|mbox)\{([^{}]*)\}"
-_DECORATION = re.compile(_WRAPPED + r"|\\(?:left|right|displaystyle)\b|\\[,;:! ]|\^?\{?\\circ\}?|[${}~*]")
-_FRACTION = re.compile(r"\\[dt]?frac\{?(-?\d{1,30})\}?\{?(\d{1,30})\}?")
-_NUMBER = re.compile(r"(?:[a-zA-Z]\w{0,3}=)?([-+]?\d{1,30}(?:\.\d{1,30})?)(?:/(\d{1,30}))?\.?(?:degrees?|units?)?")
+_WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textrm)\{([^{}]*)\}")
+_WORDS = "\0"
+"""Stands for wrapped words: a unit or a caption, and allowed only before and after a number."""
+_MULTIPLES = re.compile(r"hundred|thousand|million|billion|\bnot\b", re.IGNORECASE)
+_DECORATION = re.compile(r"\\(?:left|right|displaystyle|boxed|fbox)\b|\\[,;:!%$]|\^?\{?\\circ\}?|[°%${}~*]")
+_NUMBER = re.compile(
+    rf"{_WORDS}?(?:[^=<>!,;:{_WORDS}]{{1,60}}=)?"
+    r"([-+]?\d{1,30}(?:\.\d{0,30})?)(?:/(-?\d{1,30}))?"
+    rf"\.?(?:degrees?|units?|{_WORDS})?\.?"
+)
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,13 @@ class AimeProblem(Problem):
 
 def last_boxed(text: str) -> str | None:
     """The content of the last \\boxed{...}, its braces balanced; of one that is never closed, nothing."""
-    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
-    if start < 0:
+    boxes = list(_BOX.finditer(text))
+    if not boxes:
         return None
-    start = text.index("{", start) + 1
-    depth = 1
+    found = boxes[-1]
+    if found[2]:
+        return found[2]
+    start, depth = found.end(), 1
     for end in range(start, len(text)):
         depth += (text[end] == "{") - (text[end] == "}")
         if depth == 0:
@@ -69,14 +80,25 @@ def last_boxed(text: str) -> str | None:
 
 
 def number_in(text: str) -> Fraction | None:
-    """The one number that the text is, in LaTeX or plain: `042`, `1,024`, `\\frac{84}{2}`, `n = 42`, `42^\\circ`."""
-    written = _FRACTION.sub(r"\1/\2", text[:1_000])
-    plain = _DECORATION.sub(lambda match: match[1] or "", written)
+    """The one number that the text is, in LaTeX or plain: `042`, `1,024`, `\\frac{84}{2}`, `m+n = 42`, `42^\\circ`.
+    It is read, not computed: other expressions are no number."""
+    written = _FRACTION.sub(lambda match: f"{match[1] or match[2]}/{match[3] or match[4]}", text[:1_000])
+    plain = _DECORATION.sub("", _WRAPPED.sub(_unwrapped, written).replace("−", "-").replace("\\ ", " "))
+    if re.search(r"\d\s+\d", plain):
+        return None
     plain = re.sub(r"(?<=\d),(?=\d{3}(?:\D|$))", "", re.sub(r"\s+", "", plain))
+    if plain.startswith("(") and plain.endswith(")"):
+        plain = plain[1:-1]
     found = _NUMBER.fullmatch(plain)
     if found is None or (found[2] is not None and not int(found[2])):
         return None
     return Fraction(found[1]) / int(found[2] or 1)
+
+
+def _unwrapped(match: re.Match[str]) -> str:
+    """A number stays; words that do not change one become a mark."""
+    words = match[1]
+    return words if re.search(r"\d", words) or not words.strip() or _MULTIPLES.search(words) else _WORDS
 
 
 def _make(row: Row) -> Problem:
