@@ -242,6 +242,7 @@ def test_all_tests_are_run_and_counted_only_when_asked(
     assert point["mean_share_of_tests_passed"] == (0.35 if all_tests else None)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(render(report))
+    assert "1 problem x 5 samples;" in console.export_text(clear=False)
     assert ("tests passed 35.0%" in console.export_text()) is all_tests
 
 
@@ -287,6 +288,7 @@ def test_a_benchmark_without_programs_opens_no_sandbox(tmp_path: Path, monkeypat
         (['{"task_id": "HumanEval/0"}'], " line 1: neither `solution` nor `completion` holds text"),
         (['{"task_id": "HumanEval/0", "solution": 3}'], " line 1: neither `solution` nor `completion` holds text"),
         (['{"solution": "x"}'], " line 1: `task_id` is missing"),
+        (['{"task_id": "HumanEval/0", "task_id": "HumanEval/1", "solution": "x"}'], " line 1: has `task_id` twice"),
         (["", '{"task_id": "HumanEval/9", "solution": "x"}'], " line 2: there is no problem 'HumanEval/9'"),
         (["[]"], " line 1: is a JSON list, not an object"),
         ([], ": holds no samples"),
@@ -323,6 +325,7 @@ def test_a_compressed_file_of_samples_that_was_cut_short_is_named(humaneval_file
         ('[\n{"question_id": "a", "code_list": []}]', " line 2: `code_list` of question a is not a list of programs"),
         ('[\n\n{"question_id": "a", "code_list": [null]}]', " line 3: `code_list` of question a is not"),
         ('[{"code_list": ["x"]}]', " line 1: `question_id` is missing"),
+        (f'[{ENTRY},\n{{"question_id": "c", "question_id": "b"}}]', " line 2: has `question_id` twice"),
         ('[{"question_id": "a", "code_list": ["x"]}', ": is not JSON"),
         ('{"question_id": "a"}', ": is a JSON dict, not a list"),
         ("[]", ": holds no samples"),

@@ -94,7 +94,9 @@ def collect(benchmark: Benchmark, rows: Iterable[Row], title: str) -> Loaded:
         raise BenchmarkError(f"{title}: no problems in what was read; see evaluate.data_paths")
     notes = []
     if len(problems) != benchmark.num_expected:
-        notes.append(f"{title}: {len(problems):,} problems, {benchmark.num_expected:,} were expected")
+        notes.append(
+            f"{title}: {len(problems):,} problem{'s' * (len(problems) != 1)}, {benchmark.num_expected:,} were expected"
+        )
     return Loaded(tuple(problems.values()), tuple(notes))
 
 

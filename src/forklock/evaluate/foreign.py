@@ -18,7 +18,7 @@ from forklock.code_blocks import Style, count_code_blocks
 from forklock.errors import ForklockError
 from forklock.evaluate.grading import Answer
 from forklock.prompts import PromptsError
-from forklock.prompts.rows import read_jsonl
+from forklock.prompts.rows import RepeatedKeyError, object_of, read_jsonl
 from forklock.sampling import Sample, read_shard
 
 
@@ -102,7 +102,7 @@ def _livecodebench(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answ
         raise ForeignSamplesError(f"{path}: is not JSON ({error}); it may be cut short") from error
     if not isinstance(entries, list):
         raise ForeignSamplesError(f"{path}: is a JSON {type(entries).__name__}, not a list of question_id, code_list")
-    starts = _line_numbers(text, len(entries))
+    starts = _line_numbers(path, text, len(entries))
     seen: dict[str, str] = {}
     for entry, line in zip(entries, starts, strict=True):
         place = f"{path} line {line}"
@@ -124,16 +124,19 @@ def _entry(entry: Any, place: str) -> tuple[str, list[str]]:
     return str(name), codes
 
 
-def _line_numbers(text: str, num_entries: int) -> list[int]:
-    """The line on which each entry of the list begins."""
-    decoder, lines = json.JSONDecoder(), []
+def _line_numbers(path: Path, text: str, num_entries: int) -> list[int]:
+    """The line on which each entry of the list begins; refuses entries with a key twice."""
+    decoder, lines = json.JSONDecoder(object_pairs_hook=object_of), []
     at, line, counted = text.index("[") + 1, 1, 0
     for _ in range(num_entries):
         while text[at] in " \t\r\n,":
             at += 1
         line, counted = line + text.count("\n", counted, at), at
         lines.append(line)
-        at = decoder.raw_decode(text, at)[1]
+        try:
+            at = decoder.raw_decode(text, at)[1]
+        except RepeatedKeyError as error:
+            raise ForeignSamplesError(f"{path} line {line}: {error}") from error
     return lines
 
 

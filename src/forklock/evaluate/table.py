@@ -104,7 +104,8 @@ def _difference(found: dict[str, Any] | None) -> str:
 
 
 def _shares(point: dict[str, Any]) -> str:
-    parts = [f"{point['num_problems']:,} problems x {point['num_samples_per_problem']:,} samples"]
+    num_problems, num_samples = point["num_problems"], point["num_samples_per_problem"]
+    parts = [f"{_counted(num_problems, 'problem')} x {_counted(num_samples, 'sample')}"]
     parts.append(f"no code {point['share_without_code']:.1%}")
     if point["share_at_limit"] is not None:
         parts.append(f"at the limit {point['share_at_limit']:.1%}")
@@ -116,6 +117,10 @@ def _shares(point: dict[str, Any]) -> str:
     parts.append(f"{point['mean_code_blocks']:.2f} code blocks an answer")
     counts = ", ".join(f"{verdict} {number:,}" for verdict, number in point["verdicts"].items())
     return f"{'; '.join(parts)}\n  {counts}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _budgets(budgets: dict[str, Any], label: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,19 @@ class Row:
         return f"{self.origin} {self.position}"
 
 
+class RepeatedKeyError(ValueError):
+    """A JSON object has a key twice. Readers differ in which of the two they take."""
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json`, as its `object_pairs_hook`."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise RepeatedKeyError(f"has `{key}` twice in one object; leave one of the two")
+    return values
+
+
 def read_file(path: Path, file_format: str, columns: Sequence[str]) -> Iterator[Row]:
     """Rows of a JSON lines, Parquet or CSV file; of Parquet only `columns` are read from the disk."""
     match file_format:
@@ -64,7 +78,10 @@ def read_jsonl(path: Path) -> Iterator[Row]:
                 continue
             position = f"line {number}"
             try:
-                values = json.loads(text)
+                values = json.loads(text, object_pairs_hook=object_of)
+            except RepeatedKeyError as error:
+                yield Row(str(path), position, fault=str(error))
+                continue
             except json.JSONDecodeError as error:
                 yield Row(str(path), position, fault=f"is not JSON ({error.msg}, character {error.pos + 1})")
                 continue
