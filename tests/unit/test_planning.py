@@ -21,6 +21,7 @@ from forklock.planning.report import render
 from forklock.planning.shape import count_parameters, read_shape
 from forklock.planning.timing import GIB
 from forklock.train import loss
+from forklock.train.batches import split
 
 TinyModel = Callable[[str], Path]
 RATES = {
@@ -188,13 +189,22 @@ def test_time_on_several_nodes_is_the_slower_of_devices_and_network() -> None:
     into_a_node = 2 * 2 * layers + 4 * (parameters - layers) + 4 * parameters  # twice gathered, once scattered
     seconds = 2500 * into_a_node * 7 / 8 / (10 * GIB)
     assert time.parts["gradients and weights over the network"] == pytest.approx(seconds)
-    assert time.parts["training"] == pytest.approx(2500 * 32 * 500 / (800 * 64))
+    assert time.parts["training"] == pytest.approx(2500 * 32 * 500 / (800 * 32))
     assert time.bottleneck == "gradients and weights over the network"
     assert plan.bottleneck() is not None
     loading = plan.times["synthesize"].parts["weights to every node"]
     assert loading == pytest.approx(8 * plan.shape.saved_bytes / (4 * GIB))
     fast = plan_for("qwen3-30b-instruct", **RATES, **{**machines, "network_gib_per_s": 10_000.0})
     assert fast.times["train"].bottleneck == "training"
+
+
+def test_as_many_devices_have_work_as_training_gives_it_to() -> None:
+    plan = plan_for("qwen3-30b-instruct", **RATES, num_nodes=8, devices_per_node=8)
+    lengths = {number: 500 + number for number in range(32)}
+    shares = split(lengths, plan.recipe.train, num_processes=64)
+    at_work = [share for share in shares if any(not one.is_idle for one in share)]
+    assert len(at_work) == plan.machines.num_training_devices_at_work == 32
+    assert plan.machines.num_training_devices == 64
 
 
 def test_warnings_where_it_does_not_fit() -> None:

@@ -42,6 +42,11 @@ def _heading(plan: Estimate) -> Iterator[RenderableType]:
             f"{machines.num_nodes} nodes of {machines.devices_per_node} devices: {machines.num_engines} engines of "
             f"{machines.tensor_parallel}, {machines.num_training_devices} devices train"
         )
+    if machines.num_training_devices_at_work < machines.num_training_devices:
+        yield Text(
+            f"a step has {machines.num_training_devices_at_work} samples (train.global_batch_size): so many devices "
+            f"have work while it trains, {machines.num_training_devices - machines.num_training_devices_at_work} idle"
+        )
     if rates.measured is not None:
         yield Text(f"measured in {rates.measured.run_dir}")
 

@@ -23,6 +23,8 @@ class Machines:
     num_engines: int
     tensor_parallel: int
     num_training_devices: int
+    num_training_devices_at_work: int
+    """A sample is never cut in two: a step has work for as many devices as it has samples."""
 
     @property
     def num_sampling_devices(self) -> int:
@@ -36,7 +38,8 @@ def find_machines(recipe: Recipe) -> Machines:
     is_cluster = plan.num_nodes > 1
     num_engines = plan.num_nodes * each // engine.tensor_parallel if is_cluster else engine.data_parallel
     training = plan.num_nodes * each if is_cluster else recipe.train.num_processes
-    return Machines(plan.num_nodes, each, max(1, num_engines), engine.tensor_parallel, training)
+    at_work = min(training, recipe.train.global_batch_size)
+    return Machines(plan.num_nodes, each, max(1, num_engines), engine.tensor_parallel, training, at_work)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Clock:
             parts["writing to storage"] = writing
         if rate.value is None:
             return StageTime(parts, None, rate.mend)
-        parts["training"] = work.num_tokens / (rate.value * self.machines.num_training_devices)
+        parts["training"] = work.num_tokens / (rate.value * self.machines.num_training_devices_at_work)
         return StageTime(parts, first + max(parts["training"], network) + writing)
 
     def _network_s_a_step(self, work: StageWork) -> float:
@@ -146,7 +149,7 @@ class Clock:
         train, rates = self.recipe.train, self.rates
         mean = work.num_tokens / max(1, work.num_steps * train.global_batch_size) + (rates.prompt_tokens.value or 0)
         positions = train.global_batch_size * min(mean, train.max_sequence_tokens)
-        return max(1, math.ceil(positions / (train.tokens_per_device * self.machines.num_training_devices)))
+        return max(1, math.ceil(positions / (train.tokens_per_device * self.machines.num_training_devices_at_work)))
 
     def _loading(self, num_copies: int) -> dict[str, float]:
         """Weights come to each node once, from shared storage and over the network, whichever is slower."""
