@@ -23,6 +23,12 @@ def check_engine(recipe: Recipe) -> None:
             f"engine.kind = \"{recipe.engine.kind}\" can't play a student: it decodes its model's own distribution and "
             "no other. Preview with --set engine.kind=transformers, or with a smaller number of problems there"
         )
+    if recipe.cluster.address is not None:
+        raise PreviewError(
+            f"cluster.address = {recipe.cluster.address!r}: a student is played by a single engine.kind = "
+            "\"transformers\" on the machine of the command; a cluster's pool of engines can't play. Preview with --set "
+            "cluster.address=none"
+        )
 
 
 def cells_of(recipe: Recipe) -> list[tuple[Decoding, Decoding]]:
