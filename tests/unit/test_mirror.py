@@ -1,9 +1,14 @@
-"""A run folder's copy behind a URL: what a kill leaves there is a run folder that goes on."""
+"""A run folder's copy behind a URL: what a kill leaves there is a run folder that goes on.
+
+In fsspec's memory, and in a bucket of a local server that speaks S3, where moto and s3fs are installed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -12,24 +17,57 @@ from forklock.cluster.errors import ClusterError
 from forklock.cluster.mirror import Mirror, mirrored
 from forklock.run_dir import Stage, StageDir, open_run, run_stages, verify_run
 
-URL = "memory://bucket/runs/one"
 NAMES = [f"part-{number}.txt" for number in range(5)]
 
 
-@pytest.fixture(autouse=True)
-def store() -> Iterator[fsspec.AbstractFileSystem]:
+@dataclass(frozen=True)
+class Store:
+    url: str
+    files: Any
+    """The file system that the URL is of."""
+
+
+@pytest.fixture(params=["memory", "s3"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "s3":
+        yield request.getfixturevalue("bucket")
+        return
     memory = fsspec.filesystem("memory")
-    yield memory
+    yield Store("memory://bucket/runs/one", memory)
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Reached as users reach theirs: by the environment that botocore reads."""
+    reason = "needs a local S3 server: pip install 'moto[server]' s3fs"
+    server = pytest.importorskip("moto.server", reason=reason).ThreadedMotoServer(port=0)
+    s3fs = pytest.importorskip("s3fs", reason=reason)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    files = s3fs.S3FileSystem()
+    files.mkdir("bucket")
+    yield Store("s3://bucket/runs/one", files)
+    files.rm("bucket", recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
 
 
 class KilledError(Exception):
     pass
 
 
-def run(folder: Path, made: list[str], killed_after: int | None = None) -> None:
-    mirror = Mirror(URL, folder)
+def run(url: str, folder: Path, made: list[str], killed_after: int | None = None) -> None:
+    mirror = Mirror(url, folder)
 
     def body(stage_dir: StageDir) -> None:
         for name in NAMES:
@@ -42,23 +80,23 @@ def run(folder: Path, made: list[str], killed_after: int | None = None) -> None:
                 mirror.push()  # as a minute later
                 raise KilledError
 
-    with mirrored(URL, folder), open_run(folder) as opened:
+    with mirrored(url, folder), open_run(folder) as opened:
         run_stages(opened, [Stage(name="make", body=body)])
 
 
-def test_another_machine_goes_on_from_the_copy(tmp_path: Path, store: fsspec.AbstractFileSystem) -> None:
+def test_another_machine_goes_on_from_the_copy(tmp_path: Path, store: Store) -> None:
     made: list[str] = []
     with pytest.raises(KilledError):
-        run(tmp_path / "first", made, killed_after=2)
-    kept = {path.rpartition("/runs/one/")[2] for path in store.find("/bucket")}
+        run(store.url, tmp_path / "first", made, killed_after=2)
+    kept = {path.rpartition("/runs/one/")[2] for path in store.files.find("bucket")}
     assert {"run.json", "make/journal.jsonl", "make/part-0.txt", "make/part-1.txt"} <= kept
     assert not any("scratch" in name or "lock" in name or "tmp" in name for name in kept)
 
-    run(tmp_path / "second", made)
+    run(store.url, tmp_path / "second", made)
     assert made == NAMES  # nothing twice
     assert [look.damage for look in verify_run(tmp_path / "second")] == [()]
 
-    Mirror(URL, tmp_path / "third").fetch()
+    Mirror(store.url, tmp_path / "third").fetch()
     here, there = (
         {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in (tmp_path / "second", tmp_path / "third")
@@ -67,21 +105,41 @@ def test_another_machine_goes_on_from_the_copy(tmp_path: Path, store: fsspec.Abs
     assert here == there
 
 
-def test_what_an_outage_kept_back_is_copied_later_and_said_at_the_end(
-    tmp_path: Path, store: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: object, **settings: object) -> None:
-        raise OSError("out of reach")
+class OutageError(Exception):
+    """As a store's own errors are: boto's have no base but this."""
 
+
+def refuse(*arguments: object, **settings: object) -> None:
+    raise OutageError("out of reach")
+
+
+def test_what_an_outage_kept_back_is_copied_later_and_said_at_the_end(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(type(store), "put_file", refuse)
-        with pytest.raises(ClusterError, match=r"out of reach. The run folder .* is whole"):
-            run(tmp_path / "run", made)
-    assert not store.exists("/bucket/runs/one/run.json")
-    run(tmp_path / "run", made)
+        patch.setattr(store.files, "put_file", refuse)
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "events.jsonl").touch()
+        Mirror(store.url, tmp_path / "other").try_to_push()
+        with pytest.raises(ClusterError, match=r"OutageError: out of reach. The run folder .* is whole"):
+            run(store.url, tmp_path / "run", made)
+    assert not store.files.exists("bucket/runs/one/run.json")
+    run(store.url, tmp_path / "run", made)
     assert made == NAMES
-    assert store.exists("/bucket/runs/one/make/manifest.json")
+    assert store.files.exists("bucket/runs/one/make/manifest.json")
+
+
+def test_a_copy_that_cannot_be_fetched_is_no_run_folder_begun_anew(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    run(store.url, tmp_path / "first", made)
+    monkeypatch.setattr(store.files, "get_file", refuse)
+    with pytest.raises(ClusterError, match="cannot be read: OutageError: out of reach"):
+        run(store.url, tmp_path / "second", made)
+    assert not (tmp_path / "second" / "run.json").exists()
+    assert made == NAMES
 
 
 def test_a_url_that_nothing_can_open_is_refused(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 
 from forklock.cluster.errors import ClusterError
+from forklock.errors import ForklockError
 from forklock.run_dir.atomic import TEMPORARY_PREFIX, atomic_file
 from forklock.run_dir.lock import LOCK_NAME
 from forklock.run_dir.manifest import JOURNAL_NAME, MANIFEST_NAME
@@ -64,6 +65,14 @@ class Mirror:
         """Nothing happens where there is a run folder already, or no copy."""
         if (self._run_dir / RUN_NAME).exists():
             return
+        try:
+            self._fetch()
+        except ForklockError:
+            raise
+        except Exception as error:  # stores raise errors of their own: boto's are no OSError
+            raise ClusterError(f"cluster.storage = {self._url!r}: cannot be read: {_said(error)}") from error
+
+    def _fetch(self) -> None:
         names = self._stored()
         for name in sorted(names, key=lambda name: name == RUN_NAME):  # what makes it a run folder comes last
             target = self._run_dir / name
@@ -75,17 +84,15 @@ class Mirror:
         """What is new or changed; what is no longer here goes there too."""
         try:
             self._push()
-        except OSError as error:
+        except Exception as error:  # as in fetch
             raise ClusterError(
-                f"cluster.storage = {self._url!r}: cannot be written: {error}. The run folder {self._run_dir} is "
-                "whole; run the same command again to copy it"
+                f"cluster.storage = {self._url!r}: cannot be written: {_said(error)}. The run folder {self._run_dir} "
+                "is whole; run the same command again to copy it"
             ) from error
 
     def try_to_push(self) -> None:
-        try:
-            self._push()
-        except OSError:
-            return  # the next call tries again
+        with suppress(ClusterError):  # the next call tries again
+            self.push()
 
     def _push(self) -> None:
         found = sorted(self._found(), key=_turn)  # listed before a journal is read: it knows of all of these
@@ -121,6 +128,10 @@ class Mirror:
         if not self._store.exists(self._root):
             return set()
         return {PurePosixPath(path).relative_to(root).as_posix() for path in self._store.find(self._root)}
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _turn(name: str) -> tuple[int, str]:
