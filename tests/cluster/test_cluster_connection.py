@@ -84,7 +84,7 @@ def test_a_local_cluster_and_an_error_of_one_of_its_engines(
 
 
 @pytest.mark.slow
-def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it(
+def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it_or_on_another_cluster(
     start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     recipe = recipe_for(tmp_path, tiny_model("qwen3"))
@@ -102,9 +102,15 @@ def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it(
     kept = by_key(tmp_path / "run")
     assert kept
 
+    shutil.copytree(tmp_path / "run", tmp_path / "moved")
     running.run_until(recipe, tmp_path / "run", "synthesize")
-    alone, together = by_key(tmp_path / "alone"), by_key(tmp_path / "run")
-    assert {key: sample.token_ids for key, sample in alone.items()} == {
-        key: sample.token_ids for key, sample in together.items()
-    }
-    assert kept.items() <= together.items()
+    anew = recipe.model_copy(update={"cluster": ClusterConfig(address=start_cluster(1, 1).address)})
+    running.run_until(anew, tmp_path / "moved", "synthesize")
+    alone = by_key(tmp_path / "alone")
+    for folder in ("run", "moved"):
+        together = by_key(tmp_path / folder)
+        assert {key: sample.token_ids for key, sample in alone.items()} == {
+            key: sample.token_ids for key, sample in together.items()
+        }
+        assert kept.items() <= together.items()
+        assert len(kept) < len(together)
