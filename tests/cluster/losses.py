@@ -29,6 +29,27 @@ def train_and_lose_a_node(settings: dict[str, Any]) -> None:
     training._work(settings)
 
 
+def take_stage_and_lose_a_node(order: Any, name: str) -> Any:
+    """As a task takes a sweep's stage, with the tests' training; the first training takes its node with it."""
+    from sweep_cases import use_fake_training
+
+    from forklock import stages as all_stages
+    from forklock.cluster import stages
+
+    use_fake_training()
+    train, marker = all_stages.train.run, order.run_dir.parent / "lost"
+
+    def train_and_die(recipe: Any, stage_dir: Any) -> None:
+        if not marker.exists():
+            marker.write_text(name)
+            for process in (os.getppid(), os.getpid()):  # the raylet, and this worker of it
+                os.kill(process, signal.SIGKILL)
+        train(recipe, stage_dir)
+
+    all_stages.train.run = train_and_die
+    return stages._take(order, name)
+
+
 def synthesize_and_lose_the_head(recipe_file: str, run_dir: str, address: str, *head: str) -> None:
     """A command whose cluster loses its head with the second group of samples."""
     import sys

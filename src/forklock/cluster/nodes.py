@@ -75,6 +75,24 @@ def fit_training(recipe: Recipe) -> Fit:
     return Fit(wanted or num_gpus or len(working), 1, 1 if num_gpus else 0)
 
 
+def fit_stages(recipe: Recipe, wanted: int) -> Fit:
+    """So many stages at once, each on one node: with the GPUs that it takes on one machine, and its share of CPUs."""
+    working, num_gpus = nodes(), 0
+    if any(node.num_gpus for node in working):
+        engine = recipe.engine
+        num_gpus = max(1, engine.tensor_parallel * engine.data_parallel, recipe.train.num_processes)
+        places = {node: node.num_gpus // num_gpus for node in working if node.num_gpus >= num_gpus}
+        num_cpus = min((max(1, node.num_cpus // places[node]) for node in places), default=1)
+        fitting = sum(places.values())
+    else:
+        num_cpus = max(1, min(min(node.num_cpus for node in working), sum(node.num_cpus for node in working) // wanted))
+        fitting = sum(node.num_cpus // num_cpus for node in working)
+    if wanted > fitting:
+        each = f"{num_gpus} GPUs" if num_gpus else "one CPU"
+        raise ClusterError(f"--parallel {wanted}: the cluster has room for {fitting} stages at once, {each} for each")
+    return Fit(wanted, num_cpus, num_gpus)
+
+
 def node_name(node_id: str) -> str:
     """For messages."""
     addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in _all_nodes()}

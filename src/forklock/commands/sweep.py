@@ -7,14 +7,27 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
+from forklock.commands.options import (
+    AsJson,
+    Cluster,
+    Overrides,
+    RecipeNames,
+    RunDir,
+    UnsafeExecution,
+    console,
+    overrides_with,
+    print_json,
+)
 
 
 def sweep(
     recipe: RecipeNames,
     run_dir: RunDir = None,
     overrides: Overrides = None,
-    num_parallel: Annotated[int, typer.Option("--parallel", help="Stages at a time, in processes.", min=1)] = 1,
+    cluster: Cluster = None,
+    num_parallel: Annotated[
+        int, typer.Option("--parallel", help="Stages at a time, in processes or on nodes of a cluster.", min=1)
+    ] = 1,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
@@ -26,7 +39,7 @@ def sweep(
     from forklock import recipes
     from forklock.sweep.taking import run_sweep
 
-    composed = recipes.load(recipe, overrides or [])
+    composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
     failures = run_sweep(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
     from forklock.sweep.conclude import conclude

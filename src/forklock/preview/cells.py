@@ -26,8 +26,8 @@ def check_engine(recipe: Recipe) -> None:
     if recipe.cluster.address is not None:
         raise PreviewError(
             f"cluster.address = {recipe.cluster.address!r}: a student is played by a single engine.kind = "
-            "\"transformers\" on the machine of the command; a cluster's pool of engines can't play. Preview with --set "
-            "cluster.address=none"
+            "\"transformers\" on the machine of the command; a cluster's pool of engines can't play. Preview with "
+            "--set cluster.address=none"
         )
 
 

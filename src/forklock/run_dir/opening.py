@@ -17,7 +17,7 @@ from pathlib import Path
 from forklock.run_dir.atomic import TEMPORARY_PREFIX, remove_temporaries, storage_errors, sync_file, write_text
 from forklock.run_dir.errors import CorruptError, NotARunFolderError
 from forklock.run_dir.events import Event, EventLog, Events
-from forklock.run_dir.lock import LOCK_NAME, LentLock, RunLock, hold_lock
+from forklock.run_dir.lock import LOCK_NAME, LentLock, LockElsewhere, RunLock, hold_lock
 from forklock.run_dir.manifest import check_schema
 from forklock.run_dir.plan import SCHEMA_VERSION
 
@@ -31,7 +31,7 @@ class Run:
     """An open run folder, locked for this process."""
 
     path: Path
-    lock: RunLock | LentLock
+    lock: RunLock | LentLock | LockElsewhere
     events: Events
 
 

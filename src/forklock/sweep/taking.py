@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forklock.cluster.errors import ClusterError, ClusterLostError
+from forklock.cluster import take_on_cluster
+from forklock.cluster.errors import ClusterLostError
 from forklock.config import Recipe
 from forklock.errors import ForklockError
 from forklock.evaluate import Session
@@ -31,11 +32,6 @@ def run_sweep(recipe: Recipe, run_dir: Path, *, num_parallel: int = 1, allow_uns
     Calling again tries those again. A full disk, and what would stop every evaluation, stops the sweep.
     """
     sweep_of(recipe)
-    if num_parallel > 1 and recipe.cluster.address is not None:
-        raise ClusterError(
-            f"--parallel {num_parallel}: on a cluster each stage has all of it, one stage after another; leave the "
-            "option out"
-        )
     with opened(recipe, run_dir, with_benchmarks=True) as (run, pinned), _kept_failures(run) as failures:
         with Session(pinned, allow_unsafe=allow_unsafe) as session:
             planned = plan_sweep(pinned, session)
@@ -47,7 +43,8 @@ def run_sweep(recipe: Recipe, run_dir: Path, *, num_parallel: int = 1, allow_uns
             if num_parallel == 1:
                 _take(run, schedule, session)
         if num_parallel > 1:
-            take_in_processes(run, schedule, Job(pinned, allow_unsafe), num_parallel)
+            take = take_in_processes if pinned.cluster.address is None else take_on_cluster
+            take(run, schedule, Job(pinned, allow_unsafe), num_parallel)
     return failures
 
 

@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What a worker says at the end of a stage."""
 
     reason: str | None = None
@@ -111,9 +111,9 @@ def _hear(run: Run, schedule: Schedule, worker: _Worker) -> bool:
         schedule.fail(worker.stage, f"its process ended {_how(worker.process.exitcode)}")
         return False
     if isinstance(message, Event):
-        _keep(run, message)
+        keep(run, message)
         return True
-    assert isinstance(message, _Outcome)
+    assert isinstance(message, Outcome)
     if message.is_fatal:
         raise RunDirError(message.reason)
     if message.reason is None:
@@ -155,11 +155,11 @@ def _end(run: Run, workers: Sequence[_Worker]) -> None:
         with suppress(EOFError, ConnectionResetError):
             while worker.connection.poll():
                 if isinstance(message := worker.connection.recv(), Event):
-                    _keep(run, message)
+                    keep(run, message)
         worker.connection.close()
 
 
-def _keep(run: Run, event: Event) -> None:
+def keep(run: Run, event: Event) -> None:
     assert isinstance(run.events, EventLog)
     run.events.keep(event)
 
@@ -184,15 +184,15 @@ def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: i
             stage = stages[name]
             if not stage.name.startswith(f"{FAMILY}/"):
                 session.release()
-            connection.send(_outcome(run, stage))
+            connection.send(outcome_of(run, stage))
 
 
-def _outcome(run: Run, stage: Stage) -> _Outcome:
+def outcome_of(run: Run, stage: Stage) -> Outcome:
     try:
         run_stages(run, [stage])
     except ForklockError as error:
-        return _Outcome(str(error), is_fatal=isinstance(error, StorageError))
-    return _Outcome()
+        return Outcome(str(error), is_fatal=isinstance(error, StorageError))
+    return Outcome()
 
 
 def _shares(job: Job, num_workers: int) -> list[Job]:

@@ -1,0 +1,79 @@
+"""A sweep's stages on nodes of a cluster, two at a time, against one after another on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import losses
+import pytest
+from sweep_cases import contents, scripted, sweep_recipe, use_fake_training
+
+from forklock import stages
+from forklock.cluster.errors import ClusterError
+from forklock.config import ClusterConfig, Recipe
+from forklock.run_dir import read_events
+from forklock.sweep.conclude import conclude
+from forklock.sweep.taking import run_sweep
+
+TinyModel = Callable[[str], Path]
+StartCluster = Callable[..., Any]
+
+
+@pytest.fixture
+def recipe(tiny_model: TinyModel, tmp_path: Path) -> Recipe:
+    return sweep_recipe(tmp_path, scripted(tiny_model("qwen3"), tmp_path))
+
+
+def finished(run_dir: Path) -> list[str]:
+    return sorted(event.stage or "" for event in read_events(run_dir) if event.event == "stage_finished")
+
+
+@pytest.mark.slow
+def test_a_node_lost_in_a_stage_costs_no_cell(
+    recipe: Recipe, start_cluster: StartCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced = use_fake_training()
+    try:
+        assert run_sweep(recipe, tmp_path / "alone") == {}
+    finally:
+        stages.train.run = replaced
+    conclude(recipe, tmp_path / "alone")
+
+    from forklock.cluster import nodes
+    from forklock.cluster import stages as tasks
+
+    on_cluster = recipe.model_copy(update={"cluster": ClusterConfig(address=start_cluster(1, 1).address)})
+    monkeypatch.setattr(tasks, "_take", losses.take_stage_and_lose_a_node)
+    num_nodes: list[int] = []
+    hear = tasks._hear
+
+    def count_nodes(*arguments: Any) -> None:
+        num_nodes.append(len(nodes.nodes()))
+        hear(*arguments)
+
+    monkeypatch.setattr(tasks, "_hear", count_nodes)
+    assert run_sweep(on_cluster, tmp_path / "cluster", num_parallel=2) == {}
+    assert (tmp_path / "lost").read_text().startswith("students/train-")
+    assert num_nodes[0] == 2
+    assert num_nodes[-1] == 1
+    conclude(on_cluster, tmp_path / "cluster")
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "alone")
+    assert finished(tmp_path / "cluster") == finished(tmp_path / "alone")
+
+
+def test_as_many_stages_as_fit_each_with_its_share(recipe: Recipe, ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from forklock.cluster import nodes
+    from forklock.cluster.nodes import Fit, Node, fit_stages
+
+    monkeypatch.setattr(nodes, "nodes", lambda: [Node("a", 16, 0), Node("b", 8, 0)])
+    assert fit_stages(recipe, 2) == Fit(2, 8, 0)
+    assert fit_stages(recipe, 6) == Fit(6, 4, 0)
+    with pytest.raises(ClusterError, match="room for 24 stages at once, one CPU for each"):
+        fit_stages(recipe, 25)
+    monkeypatch.setattr(nodes, "nodes", lambda: [Node("a", 16, 8), Node("b", 12, 4), Node("c", 64, 1)])
+    of_two = recipe.model_copy(update={"train": recipe.train.model_copy(update={"num_processes": 2})})
+    assert fit_stages(of_two, 3) == Fit(3, 4, 2)
+    with pytest.raises(ClusterError, match="room for 6 stages at once, 2 GPUs for each"):
+        fit_stages(of_two, 7)
