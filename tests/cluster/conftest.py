@@ -16,9 +16,7 @@ HERE = Path(__file__).parent
 STORE_BYTES = 80 * 2**20
 SETTINGS = {
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": os.pathsep.join(
-        str(folder) for folder in (HERE.parents[1] / "src", HERE.parent, HERE)
-    ),
+    "PYTHONPATH": os.pathsep.join(str(folder) for folder in (HERE.parents[1] / "src", HERE.parent, HERE)),
     "RAY_USAGE_STATS_ENABLED": "0",
     # A lost node is noticed within seconds, not half a minute; one that is slow to answer on a busy machine is not lost.
     "RAY_health_check_initial_delay_ms": "1000",

@@ -186,7 +186,9 @@ def test_a_played_point_counts_the_frozen_model_and_both_decodings(tmp_path: Pat
 def test_other_engines_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(PreviewError, match=r'engine\.kind = "vllm" can\'t play'):
         cells.check_engine(recipes.load(["qwen3-4b-instruct"]))
-    with pytest.raises(PreviewError, match=r"cluster\.address = 'auto': .* engine\.kind = \"transformers\" on the machine"):
+    with pytest.raises(
+        PreviewError, match=r"cluster\.address = 'auto': .* engine\.kind = \"transformers\" on the machine"
+    ):
         cells.check_engine(recipes.load(["demo"], ["cluster.address=auto"]))
     cells.check_engine(recipes.load(["demo"], ["cluster.address=none"]))
     answer = CliRunner().invoke(app, ["preview", "qwen3-4b-instruct", "--run-dir", str(tmp_path / "run")])
