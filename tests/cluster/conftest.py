@@ -18,7 +18,7 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join(str(folder) for folder in (HERE.parents[1] / "src", HERE.parent, HERE)),
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A lost node is noticed within seconds, not half a minute; one that is slow to answer on a busy machine is not lost.
+    # A lost node is noticed within seconds, not half a minute; one that is slow on a busy machine is not lost.
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "10000",
