@@ -9,17 +9,20 @@ Peers run from checkouts of their own, none is in this repository:
 
     python benchmarks/grading.py --livecodebench ~/LiveCodeBench --human-eval ~/human-eval --ml-ssd ~/ml-ssd
 
-What it gave (Python 3.11, 2 cores of a virtual machine with other work on one of them, load average 13 to 19, so that all
-figures are low and their ratios unsure; programs/s as median of 2 turns; to be measured again on a quiet machine):
+What it gave (Python 3.11, 2 cores of a virtual machine with no load but this; programs/s as median of 2 turns):
 
-    stdin, a process a test         ours  64   LiveCodeBench  31   floor  29   2.1x  (wanted 4)
-    stdin, shared                   ours 111   LiveCodeBench  30   floor 173   3.7x  (wanted 10)
-    stdin, shared, authors' grader  ours 111   authors       3.2   floor  76    35x  (wanted 15)
-    functional, shared              ours 102   LiveCodeBench  56   floor 212   1.8x  (wanted 6)
-    functional, shared, authors'    ours  64   authors       3.7   floor 127    17x  (wanted 15)
-    one call a program              ours 442   human-eval     50   floor 247   8.9x  (wanted 4)
-    memory, proportional, of all processes, shared: 65 MiB (at most 120 wanted); of this process over 10,000
-    programs: +0.03 MiB
+    stdin, a process a test              ours 82.7   LiveCodeBench 46.7   floor 76.5   1.8x  (wanted 4)
+    stdin, shared                        ours  163   LiveCodeBench 45.3   floor  538   3.6x  (wanted 10)
+    stdin, shared, authors' grader       ours  172   authors        5.4   floor  468    32x  (wanted 15)
+    functional, shared                   ours  167   LiveCodeBench 67.9   floor  449   2.5x  (wanted 6)
+    functional, shared, authors' grader  ours  157   authors        5.5   floor  469    29x  (wanted 15)
+    one call a program                   ours  721   human-eval      83   floor  671   8.7x  (wanted 4)
+    memory, proportional, of all processes, shared: 65.3 MiB (at most 120 wanted); of this process over 10,000
+    programs, at 725 a second: +0.05 MiB
+
+The three targets against LiveCodeBench are missed. With a process a test, bare forks without any isolation are at 1.6
+times LiveCodeBench here, so that 4 is out of reach; with a process a program they are at 6.6 times on functions, and 6
+would leave nearly nothing for isolation.
 """
 
 # ruff: noqa: E501 - whole programs stand in these lines
