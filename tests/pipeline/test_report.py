@@ -31,7 +31,18 @@ from forklock.config import Recipe
 from forklock.evaluate import outcome
 from forklock.evaluate.verdicts import read_verdicts, write_verdicts
 from forklock.report import alerts, build, tokens
-from forklock.run_dir import NotARunFolderError, Stage, StageDir, open_run, run_stages, write_text
+from forklock.report.contents import Contents
+from forklock.run_dir import (
+    NotARunFolderError,
+    RunStatus,
+    Stage,
+    StageDir,
+    StageStatus,
+    open_run,
+    run_stages,
+    write_text,
+)
+from forklock.sweep.cells import plan_sweep
 
 TinyModel = Callable[[str], Path]
 
@@ -297,6 +308,20 @@ def test_a_run_ends_with_its_report(run_dir: Path) -> None:
     assert (run_dir / "report.html").is_file()
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
     assert found["report"] == str(run_dir / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("missing", "title"), [("analyze", "A sweep by itself"), ("students/train-t0.5-k20-p0.9", "Unfinished run")]
+)
+def test_a_sweep_is_not_unfinished_for_what_it_does_not_need(missing: str, title: str, tmp_path: Path) -> None:
+    recipe = recipes.load(["demo-sweep"])
+    names = plan_sweep(recipe).plan.stages
+    assert missing in names
+    states = [StageStatus(stage=name, state="not started" if name == missing else "done") for name in names]
+    status = RunStatus(run_dir=str(tmp_path), holder=None, stages=tuple(states))
+    plan, outcome = running.plan_of(recipe), {"benchmarks": {}}
+    contents = Contents(tmp_path, recipe, plan, status, outcome, {}, None, {"benchmarks": {}}, [])
+    assert [alert.title for alert in alerts.alerts(contents)] == [title]
 
 
 def test_a_sweep_is_shown_with_its_figures(run_dir: Path) -> None:

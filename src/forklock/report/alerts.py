@@ -11,6 +11,7 @@ from forklock.evaluate.table import UNSAFE
 from forklock.report.contents import Contents
 from forklock.run_dir import StageStatus
 from forklock.students import labels_of
+from forklock.sweep.cells import plan_sweep
 
 MUCH_MORE_AT_LIMIT = 0.05
 """Of the samples, this share more at the length limit than the base has is a warning."""
@@ -39,7 +40,9 @@ def _progress(contents: Contents) -> Iterator[Alert]:
     for stage in missing:
         if (error := errors.get(stage.stage)) is not None:
             yield Alert("bad", "Failed", f"{stage.stage}: {error}")
-    if missing:
+    if missing and contents.sweep is not None and not _of_sweep(contents) & {stage.stage for stage in missing}:
+        yield Alert("warning", "A sweep by itself", f"The sweep is complete. Not run besides: {_names(missing)}.")
+    elif missing:
         num_done = len(stages) - len(missing)
         text = f"{num_done} of {len(stages)} stages are complete. Missing: {_names(missing)}."
         yield Alert("bad", "Unfinished run", f"{text} The report shows what there is.")
@@ -53,6 +56,14 @@ def _progress(contents: Contents) -> Iterator[Alert]:
         reasons = "; ".join(dict.fromkeys(reason for stage in stale for reason in stage.reasons))
         text = f"{_names(stale)}: made with other settings or inputs than the recipe here and now names ({reasons})."
         yield Alert("warning", "Stale", text)
+
+
+def _of_sweep(contents: Contents) -> set[str]:
+    """The stages that its cells and the frozen model's points need; the folder may have more in its recipe."""
+    if contents.recipe.sweep is None:
+        return set()
+    planned = plan_sweep(contents.recipe)
+    return {stage.name for stage in planned.plan.closure(planned.wanted)}
 
 
 def _last_errors(contents: Contents) -> dict[str, str]:
