@@ -21,7 +21,7 @@ from forklock.planning.timing import GIB, Clock, Machines, StageTime, find_machi
 from forklock.planning.work import Counter, Prompts, StageWork, find_prompts
 from forklock.run_dir import Stage
 from forklock.run_dir import read_status as read_run_status
-from forklock.sweep.cells import plan_sweep
+from forklock.sweep.cells import stages_of_sweep
 
 TOTALS = ("num_steps", "num_graded", "num_bytes")
 
@@ -162,16 +162,9 @@ def estimate(recipe: Recipe, run_dir: Path, measured_in: Path | None = None) -> 
             "sampling": sampling_memory(recipe, shape, limit),
             "training": training_memory(recipe, shape, machines.num_training_devices, limit),
         },
-        of_sweep=_of_sweep(recipe),
+        of_sweep=stages_of_sweep(recipe),
         free_bytes=shutil.disk_usage(_first_that_exists(run_dir)).free,
     )
-
-
-def _of_sweep(recipe: Recipe) -> frozenset[str]:
-    if recipe.sweep is None:
-        return frozenset()
-    planned = plan_sweep(recipe)
-    return frozenset(stage.name for stage in planned.plan.closure(planned.wanted))
 
 
 def _done(run_dir: Path, stages: Sequence[Stage]) -> set[str]:

@@ -11,7 +11,7 @@ from forklock.evaluate.table import UNSAFE
 from forklock.report.contents import Contents
 from forklock.run_dir import StageStatus
 from forklock.students import labels_of
-from forklock.sweep.cells import plan_sweep
+from forklock.sweep.cells import stages_of_sweep
 
 MUCH_MORE_AT_LIMIT = 0.05
 """Of the samples, this share more at the length limit than the base has is a warning."""
@@ -40,7 +40,8 @@ def _progress(contents: Contents) -> Iterator[Alert]:
     for stage in missing:
         if (error := errors.get(stage.stage)) is not None:
             yield Alert("bad", "Failed", f"{stage.stage}: {error}")
-    if missing and contents.sweep is not None and not _of_sweep(contents) & {stage.stage for stage in missing}:
+    needed = stages_of_sweep(contents.recipe)
+    if missing and contents.sweep is not None and not needed & {stage.stage for stage in missing}:
         yield Alert("warning", "A sweep by itself", f"The sweep is complete. Not run besides: {_names(missing)}.")
     elif missing:
         num_done = len(stages) - len(missing)
@@ -56,14 +57,6 @@ def _progress(contents: Contents) -> Iterator[Alert]:
         reasons = "; ".join(dict.fromkeys(reason for stage in stale for reason in stage.reasons))
         text = f"{_names(stale)}: made with other settings or inputs than the recipe here and now names ({reasons})."
         yield Alert("warning", "Stale", text)
-
-
-def _of_sweep(contents: Contents) -> set[str]:
-    """The stages that its cells and the frozen model's points need; the folder may have more in its recipe."""
-    if contents.recipe.sweep is None:
-        return set()
-    planned = plan_sweep(contents.recipe)
-    return {stage.name for stage in planned.plan.closure(planned.wanted)}
 
 
 def _last_errors(contents: Contents) -> dict[str, str]:

@@ -82,6 +82,14 @@ def plan_sweep(recipe: Recipe, session: Session | None = None) -> SweepPlan:
     return SweepPlan(plan, tuple(cells))
 
 
+def stages_of_sweep(recipe: Recipe) -> frozenset[str]:
+    """The stages that cells and the frozen model's points need; none without a sweep. The recipe may ask for more."""
+    if recipe.sweep is None:
+        return frozenset()
+    planned = plan_sweep(recipe)
+    return frozenset(stage.name for stage in planned.plan.closure(planned.wanted))
+
+
 def sweep_of(recipe: Recipe) -> SweepConfig:
     if recipe.sweep is None:
         raise SweepError(f"recipe {recipe.name}: has no [sweep]; docs/sweeps.md says what one may hold")
