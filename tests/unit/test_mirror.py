@@ -142,6 +142,25 @@ def test_a_copy_that_cannot_be_fetched_is_no_run_folder_begun_anew(
     assert made == NAMES
 
 
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_other_things_behind_a_url_are_never_removed(is_begun: bool, tmp_path: Path, store: Store) -> None:
+    files = {f"{store.url}/notes.txt": b"mine", f"{store.url}/two/run.json": b"{}"}
+    for path, content in files.items():
+        store.files.pipe(path, content)
+    if is_begun:
+        with open_run(tmp_path / "run"):
+            pass
+    said = "holds other things than a copy of a run"
+    with (
+        pytest.raises(ClusterError, match=said),
+        mirrored(store.url, tmp_path / "run"),
+        open_run(tmp_path / "run"),
+    ):
+        pass
+    assert {path: store.files.cat(path) for path in files} == files
+    assert len(store.files.find(store.url)) == len(files)
+
+
 def test_a_url_that_nothing_can_open_is_refused(tmp_path: Path) -> None:
     said = r"cluster.storage = 'nonsense://x': "
     with pytest.raises(ClusterError, match=said), mirrored("nonsense://x", tmp_path / "run"):

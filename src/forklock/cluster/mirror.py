@@ -2,7 +2,8 @@
 
 The run folder itself stays a folder of the machine that runs the command: stages rename and append, which object
 stores can't. What is finished is copied as it comes, in an order that leaves the copy at every moment what a run
-folder is after a kill: journals before the outputs that they list, manifests last. Scratch is not copied.
+folder is after a kill: what makes it one first, journals before the outputs that they list, manifests last. Scratch is
+not copied.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Mirror:
             raise ClusterError(f"cluster.storage = {self._url!r}: cannot be read: {_said(error)}") from error
 
     def _fetch(self) -> None:
-        names = self._stored()
+        names = self._copied()
         for name in sorted(names, key=lambda name: name == RUN_NAME):  # what makes it a run folder comes last
             target = self._run_dir / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +85,8 @@ class Mirror:
         """What is new or changed; what is no longer here goes there too."""
         try:
             self._push()
+        except ForklockError:
+            raise
         except Exception as error:  # as in fetch
             raise ClusterError(
                 f"cluster.storage = {self._url!r}: cannot be written: {_said(error)}. The run folder {self._run_dir} "
@@ -95,6 +98,7 @@ class Mirror:
             self.push()
 
     def _push(self) -> None:
+        copied = self._copied()
         found = sorted(self._found(), key=_turn)  # listed before a journal is read: it knows of all of these
         for name in found:
             path = self._run_dir / name
@@ -106,7 +110,7 @@ class Mirror:
                 self._store.makedirs(str(PurePosixPath(self._root, name).parent), exist_ok=True)
                 self._store.put_file(str(path), f"{self._root}/{name}")
                 self._pushed[name] = stamp
-        for name in self._stored() - set(found):
+        for name in copied - set(found):
             self._store.rm_file(f"{self._root}/{name}")
             self._pushed.pop(name, None)
 
@@ -121,8 +125,17 @@ class Mirror:
             and not any(part.startswith(TEMPORARY_PREFIX) for part in name.parts)
         ]
 
+    def _copied(self) -> set[str]:
+        """Names there. Refused where they are no run folder's: whatever is not in the run folder would be removed."""
+        names = self._stored()
+        if names and RUN_NAME not in names:
+            raise ClusterError(
+                f"cluster.storage = {self._url!r}: holds other things than a copy of a run; name a folder of its own"
+            )
+        return names
+
     def _stored(self) -> set[str]:
-        """Names there, from the root."""
+        """From the root."""
         self._store.invalidate_cache()
         root: Any = PurePosixPath(self._root)
         if not self._store.exists(self._root):
@@ -136,4 +149,4 @@ def _said(error: Exception) -> str:
 
 def _turn(name: str) -> tuple[int, str]:
     file = PurePosixPath(name).name
-    return {JOURNAL_NAME: 0, MANIFEST_NAME: 2}.get(file, 1), name
+    return {RUN_NAME: 0, JOURNAL_NAME: 1, MANIFEST_NAME: 3}.get(file, 2), name
