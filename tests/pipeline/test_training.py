@@ -199,6 +199,7 @@ def test_a_model_that_unlearns_to_stop_is_warned_about(tiny_model: TinyModel, tm
     events = (tmp_path / "forgotten" / "events.jsonl").read_text()
     assert health["warning"] in events
     assert summary["warnings"] == [health["warning"]]  # one prompt alone says nothing of endings
+    assert json.loads((forgotten / "manifest.json").read_text())["warnings"] == summary["warnings"]
     console = Console(width=400, record=True, file=io.StringIO())
     console.print(render(summary))
     assert all(warning in console.export_text() for warning in summary["warnings"])

@@ -186,6 +186,24 @@ def test_one_stage_alone_takes_its_upstream_as_it_stands(pipeline: Pipeline) -> 
     assert pipeline.run([count]) == {"count": "skipped"}
 
 
+def test_warnings_stand_in_the_manifest_and_change_nothing_for_what_follows(tmp_path: Path) -> None:
+    def make(stage_dir: StageDir) -> None:
+        stage_dir.write_text("one", "first")
+
+    def make_and_warn(stage_dir: StageDir) -> None:
+        stage_dir.write_text("one", "first")
+        stage_dir.warn("it is small")
+
+    manifests = []
+    for name, body in {"silent": make, "warned": make_and_warn}.items():
+        run_body(tmp_path / name, body)
+        manifests.append(read_manifest(tmp_path / name / "make" / "manifest.json"))
+    assert [manifest.warnings for manifest in manifests] == [(), ("it is small",)]
+    assert manifests[0].digest == manifests[1].digest
+    events = read_events(tmp_path / "warned")
+    assert [event.details for event in events if event.event == "warning"] == [{"text": "it is small"}]
+
+
 def test_a_failed_stage_goes_on_where_it_was_and_says_so(pipeline: Pipeline) -> None:
     def fail(stage_dir: StageDir) -> None:
         stage_dir.write_text("one", "first")

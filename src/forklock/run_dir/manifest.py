@@ -6,7 +6,7 @@ written *before* the output gets its name: a file that stands under an output's 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
@@ -29,16 +29,19 @@ class Manifest(StagePlan):
     """A complete stage."""
 
     outputs: dict[str, Output]
+    warnings: tuple[str, ...] = ()
+    """What the body found amiss in what it made."""
 
     @property
     def digest(self) -> str:
-        """Hash of all of it; the plans of the stages that read this one hold it."""
-        return hash_text(canonical_json(self.model_dump()))
+        """Hash of what the stage made and from what; the plans of the stages that read this one hold it."""
+        return hash_text(canonical_json(self.model_dump(exclude={"warnings"})))
 
     @classmethod
-    def of(cls, plan: StagePlan, outputs: dict[str, Output]) -> Self:
+    def of(cls, plan: StagePlan, outputs: dict[str, Output], warnings: Sequence[str] = ()) -> Self:
         facts = plan.model_dump(include=set(StagePlan.model_fields))
-        return cls.model_validate({**facts, "outputs": {name: outputs[name] for name in sorted(outputs)}})
+        outputs = {name: outputs[name] for name in sorted(outputs)}
+        return cls.model_validate({**facts, "outputs": outputs, "warnings": tuple(warnings)})
 
 
 class JournalEntry(BaseModel):

@@ -218,7 +218,7 @@ def _work(run: Run, stage: Stage, plan: StagePlan, work: Work | None) -> Manifes
     if findings := find_damage(folder, outputs, "size"):
         raise CorruptError(f"{findings[0]}: changed while the stage ran; delete it and run again")
     attempt.finish()
-    return Manifest.of(plan, outputs)
+    return Manifest.of(plan, outputs, stage_dir.warnings)
 
 
 def _holds(run: Run, path: Path, content: Content) -> bool:

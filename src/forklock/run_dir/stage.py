@@ -81,6 +81,7 @@ class StageDir:
         self._sources = sources
         self._journal = journal
         self._done = done
+        self._warnings: list[str] = []
         self._commit_lock = threading.Lock()
 
     def input(self, name: str) -> Path:
@@ -94,6 +95,15 @@ class StageDir:
     def note(self, event: str, **details: JsonValue) -> None:
         """Add a line to the run's events.jsonl."""
         self._events.add(event, self._sources.stage, **details)
+
+    def warn(self, text: str) -> None:
+        """Keep in the manifest, and in the run's events, what is amiss with what the stage makes."""
+        self._warnings.append(text)
+        self.note("warning", text=text)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._warnings)
 
     def reads(self, name: str) -> bool:
         """Whether the description reads a stage under this name."""

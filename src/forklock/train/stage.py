@@ -60,7 +60,7 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
     stage_dir.write_text(CURVE_FILE, _curve_csv(outcome))
     summary = _summary(recipe, counts, outcome, endings)
     for warning in summary["warnings"]:
-        stage_dir.note("warning", text=warning)
+        stage_dir.warn(warning)
     stage_dir.write_text(SUMMARY_FILE, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     taken = outcome.curve[outcome.num_resumed_steps :]
     num_tokens = sum(point.num_completion_tokens for point in taken)
