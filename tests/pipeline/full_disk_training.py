@@ -1,4 +1,7 @@
-"""Trains on a small file system until it is full, then goes on once there is room."""
+"""Trains on a small file system until it is full, then goes on once there is room.
+
+With "unforeseen" nobody asks for room first, so that the writes themselves fail.
+"""
 
 import hashlib
 import json
@@ -9,7 +12,8 @@ from pathlib import Path
 from train_cases import make_recipe, run_training
 from training_child import SAMPLES
 
-from forklock.train import TrainingError
+from forklock.errors import ForklockError
+from forklock.train import loop
 
 
 def digest(folder: Path) -> str:
@@ -17,14 +21,17 @@ def digest(folder: Path) -> str:
 
 
 def main() -> None:
-    disk, model, plenty = (Path(argument) for argument in sys.argv[1:])
+    disk, model, plenty = (Path(argument) for argument in sys.argv[1:4])
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
     recipe = make_recipe(model, steps=6, checkpoint_every_steps=1)
-    message = ""
+    message, require_space = "", loop._require_space
+    if sys.argv[4] == "unforeseen":
+        loop._require_space = lambda *_: None
     try:
         run_training(recipe, disk / "run", SAMPLES)
-    except TrainingError as error:
+    except ForklockError as error:
         message = str(error)
+    loop._require_space = require_space
     stage = disk / "run" / "train"
     kept = sorted(path.name for path in stage.glob("checkpoint-*"))
     before = [digest(stage / name) for name in kept]

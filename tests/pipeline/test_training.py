@@ -24,7 +24,8 @@ from forklock.config import LoraConfig
 from forklock.decoding import Decoding
 from forklock.sampling.draw import FROZEN_MODEL_FILE, tokenizer_digest
 from forklock.train import TrainingError, loop, objective, worker
-from forklock.train.model_folder import generation_config
+from forklock.train.data import Counts
+from forklock.train.model_folder import generation_config, write_card
 from forklock.train.report import render
 
 TinyModel = Callable[[str], Path]
@@ -121,9 +122,16 @@ def test_every_checkpoint_is_a_whole_model_folder(architecture: str, tiny_model:
         assert (generation.temperature, generation.top_k, generation.top_p) == (1.1, 20, 0.8)
         assert (generation.do_sample, generation.eos_token_id) == (True, STOP)
         card = (folder / name / "README.md").read_text()
-        assert f"base_model: {base}" in card
+        assert "base_model" not in card  # the hub refuses folders
+        assert str(base) not in card
+        assert f"Simple self-distillation of `{base.name}`" in card
         assert "T=1.1 k=20 p=0.8" in card
     assert "step 1 of 2" in (folder / "checkpoint-000001" / "README.md").read_text()
+
+
+def test_a_model_from_the_hub_is_named_in_the_card(tmp_path: Path) -> None:
+    write_card(tmp_path, make_recipe("Qwen/Qwen3-4B"), Counts(), 1, 2)
+    assert (tmp_path / "README.md").read_text().startswith("---\nbase_model: Qwen/Qwen3-4B\n")
 
 
 def test_greedy_decoding_is_saved_as_such(tmp_path: Path) -> None:
@@ -243,8 +251,12 @@ def test_a_disk_without_room_for_a_checkpoint_is_noticed_before_it_is_written(
 
     recipe = make_recipe(tiny_model("qwen3"), checkpoint_every_steps=2)
     with monkeypatch.context() as patched:
-        patched.setattr(loop.shutil, "disk_usage", lambda _: Usage(free=1000))
-        with pytest.raises(TrainingError, match=r"checkpoint-000002 needs .* MiB .*Nothing was written"):
+        free = iter([1 << 30, 1000, 1000])
+        patched.setattr(loop.shutil, "disk_usage", lambda _: Usage(free=next(free)))
+        with pytest.raises(TrainingError, match=r"checkpoint-000002 needs .* MiB.*Nothing was written"):
+            run_training(recipe, tmp_path, SAMPLES)
+        patched.setattr(loop._Stepper, "take", None)
+        with pytest.raises(TrainingError, match=r"model needs .* MiB.*Nothing was written"):  # before any step
             run_training(recipe, tmp_path, SAMPLES)
         assert not list((tmp_path / "train").rglob("*.safetensors"))
     assert (run_training(recipe, tmp_path, SAMPLES) / "model" / "model.safetensors").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from train_cases import make_recipe
 
 from forklock.errors import ForklockError
 from forklock.train import TrainingError, launch
@@ -42,3 +43,13 @@ def test_who_shows_an_error(
         for name, value in zip(("RANK", "LOCAL_RANK", "WORLD_SIZE"), (*ranks, "16"), strict=True):
             monkeypatch.setenv(name, value)
     assert launch.is_spokesman(error) == speaks
+
+
+def test_a_plan_for_other_machines_differs_in_its_paths_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    passed = frozenset({("a", 0)})
+    plan = launch.Plan(make_recipe(), Path("run/synthesize"), Path("run/train/scratch"), frozenset({"model"}), passed)
+    scratch = tmp_path / "run/train/scratch"
+    assert plan.for_other_machines() == launch.Plan(
+        make_recipe(), tmp_path / "run/synthesize", scratch, frozenset({"model"}), passed
+    )

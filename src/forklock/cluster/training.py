@@ -30,7 +30,7 @@ def train_on_cluster(plan: Plan) -> tuple[Counts, Outcome]:
     """As `train.worker.work` would, to the last bits of sums over workers."""
     fit = fit_training(plan.recipe)
     forget_outcome(plan.scratch, fit.num_workers)
-    absolute = Plan(plan.recipe, plan.samples.absolute(), plan.scratch.absolute(), plan.done)
+    absolute = plan.for_other_machines()
     resources = {"CPU": fit.num_cpus} | ({"GPU": fit.num_gpus} if fit.num_gpus else {})
     trainer = TorchTrainer(
         _work,

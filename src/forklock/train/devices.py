@@ -8,13 +8,14 @@ model and are sent their shares one tensor at a time, so that a machine holds on
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -25,10 +26,13 @@ from forklock.train.errors import TrainingError
 from forklock.train.objective import Objective, empty_objective, load_objective
 from forklock.train.trackers import TRACKERS_FOLDER, installed_trackers
 
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for one that reads or writes a large model; torch's own minutes are over before that."""
+
 
 def join_processes() -> None:
     """Meet the other processes of a launcher, if there are any; needed before anything is sent to them."""
-    PartialState(cpu=not torch.cuda.is_available())
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
 def open_accelerator(settings: TrainConfig, run_dir: Path) -> Accelerator:
@@ -43,6 +47,7 @@ def open_accelerator(settings: TrainConfig, run_dir: Path) -> Accelerator:
         cpu=not torch.cuda.is_available(),
         mixed_precision="bf16" if settings.dtype == "bfloat16" else "no",
         log_with=installed_trackers(settings) or None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         project_config=ProjectConfiguration(str(run_dir), logging_dir=str(run_dir / TRACKERS_FOLDER)),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forklock.config import Recipe
@@ -36,6 +36,10 @@ class Plan:
     """Names of finished checkpoints."""
     passed: frozenset[tuple[str, int]] | None = None
     """Of a verified-only baseline: the samples that it may train on. Self-distillation knows none."""
+
+    def for_other_machines(self) -> Plan:
+        """The same, for processes whose working folder is another."""
+        return replace(self, samples=self.samples.absolute(), scratch=self.scratch.absolute())
 
 
 def is_launched() -> bool:

@@ -66,6 +66,8 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     """Train to the last step, from the state in scratch if there is one. Every process calls this with the same job;
     `objective` is on its device."""
     settings = job.recipe.train
+    if not job.has(MODEL):
+        _require_space(job.scratch, job.model_bytes, MODEL)  # known now, better than after the last step
     measured_on, watched = stop_health.choose(job.data)
     base = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings, accelerator)
 
@@ -215,9 +217,9 @@ def _checkpoint(
 ) -> None:
     """The model first, then the state: a kill between them takes the steps again and finds the model there."""
     step = curve[-1].step
-    name = folder_at(step)
-    _require_space(job.scratch, job.model_bytes + num_state_bytes(objective), name)
-    if not job.has(name):
+    name, is_there = folder_at(step), job.has(folder_at(step))
+    _require_space(job.scratch, num_state_bytes(objective) + (0 if is_there else job.model_bytes), name)
+    if not is_there:
         job.write(name, step, num_steps, objective)
     save_state(job.scratch, objective, optimizer, curve)
 
@@ -226,7 +228,7 @@ def _require_space(folder: Path, num_bytes: int, name: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise TrainingError(
-            f"{name} needs {num_bytes / 2**20:,.1f} MiB with the state to go on from, and {free / 2**20:,.1f} MiB are "
+            f"{name} needs {num_bytes / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are "
             f"free on the file system of {folder.parent}. Nothing was written; earlier checkpoints are safe. Free "
             "space there and run the same command again to go on"
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +15,13 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from forklock import __version__
 from forklock.config import Recipe
 from forklock.decoding import Decoding
+from forklock.model_path import local_folder
 from forklock.train.data import Counts
 from forklock.train.devices import whole
 from forklock.train.objective import Objective
+
+Weight = torch.Tensor | Callable[[], torch.Tensor]
+"""Or what makes it when it is its turn: merged weights would be a second model on the device."""
 
 
 def gather_weights(objective: Objective, recipe: Recipe, saved_type: torch.dtype) -> dict[str, torch.Tensor]:
@@ -26,7 +31,9 @@ def gather_weights(objective: Objective, recipe: Recipe, saved_type: torch.dtype
     `lora.merge_on_save = false` they are the adapters' alone, in float32.
     """
     if keeps_adapter(recipe):
-        named = {name: weight for name, weight in objective.model.named_parameters() if weight.requires_grad}
+        named: dict[str, Weight] = {
+            name: weight for name, weight in objective.model.named_parameters() if weight.requires_grad
+        }
         return _on_host(named, torch.float32)
     return _on_host(_named_as_base(objective.causal), saved_type)
 
@@ -69,31 +76,34 @@ def keeps_adapter(recipe: Recipe) -> bool:
     return recipe.train.lora is not None and not recipe.train.lora.merge_on_save
 
 
-def _named_as_base(causal: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _named_as_base(causal: torch.nn.Module) -> dict[str, Weight]:
     """Every tensor by the base's names, adapters added in (peft merges in place, and taking that back would round)."""
-    named = {
+    named: dict[str, Weight] = {
         name.replace(".base_layer.", "."): tensor
         for name, tensor in causal.state_dict(keep_vars=True).items()
         if ".lora_" not in name
     }
     for name, module in causal.named_modules():
-        get_delta: Any = getattr(module, "get_delta_weight", None)
-        if get_delta is not None:
-            base: Any = module.base_layer
-            named[f"{name}.weight"] = base.weight.detach().float() + get_delta("default").detach().float()
+        if hasattr(module, "get_delta_weight"):
+            named[f"{name}.weight"] = partial(_merged, module)
     return named
 
 
-def _on_host(named: Mapping[str, torch.Tensor], saved_type: torch.dtype) -> dict[str, torch.Tensor]:
-    """Tied tensors stay one."""
+def _merged(module: Any) -> torch.Tensor:
+    weight: torch.Tensor = module.base_layer.weight.detach().float() + module.get_delta_weight("default").float()
+    return weight
+
+
+def _on_host(named: Mapping[str, Weight], saved_type: torch.dtype) -> dict[str, torch.Tensor]:
+    """Tied tensors stay one. A device never holds more than one of them twice."""
     is_main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
     by_id: dict[int, torch.Tensor] = {}
-    for tensor in named.values():
-        if id(tensor) not in by_id:
-            gathered = whole(tensor.detach())
-            kind = saved_type if tensor.is_floating_point() else tensor.dtype
-            by_id[id(tensor)] = gathered.to("cpu", kind) if is_main else torch.empty(0)
-    return {name: by_id[id(tensor)] for name, tensor in named.items()} if is_main else {}
+    for weight in named.values():
+        if id(weight) not in by_id:
+            gathered = whole((weight if isinstance(weight, torch.Tensor) else weight()).detach())
+            kind = saved_type if gathered.is_floating_point() else gathered.dtype
+            by_id[id(weight)] = gathered.to("cpu", kind) if is_main else torch.empty(0)
+    return {name: by_id[id(weight)] for name, weight in named.items()} if is_main else {}
 
 
 def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_steps: int) -> None:
@@ -106,9 +116,11 @@ def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_step
     if train.only_verified_samples:
         samples = "those of its own samples alone that passed their problems' tests"
     decoding = recipe.evaluate.student_decoding
+    folder_of_base = local_folder(recipe.model.path)
+    base = recipe.model.path if folder_of_base is None else folder_of_base.resolve().name
     lines = [
         "---",
-        f"base_model: {recipe.model.path}",
+        *([f"base_model: {base}"] if folder_of_base is None else []),  # hubs refuse what is no name of theirs
         f"library_name: {'peft' if unmerged else 'transformers'}",
         "tags: [self-distillation, forklock]",
         "---",
@@ -116,7 +128,7 @@ def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_step
         "",
         f"{recipe.purpose}",
         "",
-        f"{'A baseline for s' if train.only_verified_samples else 'S'}imple self-distillation of `{recipe.model.path}`"
+        f"{'A baseline for s' if train.only_verified_samples else 'S'}imple self-distillation of `{base}`"
         + (f" at revision `{recipe.model.revision}`" if recipe.model.revision else "")
         + f" with forklock {__version__}: the model was fine-tuned on {samples}.",
         "",

@@ -52,8 +52,10 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
     if is_launched():
         counts, outcome = lead(plan, publish)
     elif recipe.cluster.address is not None or recipe.train.num_processes > 1:
-        counts, outcome = work_in_processes(plan) if recipe.cluster.address is None else train_on_cluster(plan)
-        _publish_all(scratch / READY, publish)
+        try:
+            counts, outcome = work_in_processes(plan) if recipe.cluster.address is None else train_on_cluster(plan)
+        finally:
+            _publish_all(scratch / READY, publish)
     else:
         counts, outcome = work(plan, publish)
     endings = measure_endings(recipe, stage_dir.path / MODEL, load_endings(scratch))

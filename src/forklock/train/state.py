@@ -22,9 +22,11 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from forklock.run_dir.atomic import remove, sync_tree
+from forklock.train.errors import writing_checkpoint
 
 _CURVE_FILE = "curve.json"
-_PARTIAL = "partial-state"
+PARTIAL = "partial-"
+"""How the names of folders begin that are being written."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,19 @@ def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def save_state(scratch: Path, model: nn.Module, optimizer: torch.optim.Optimizer, curve: list[CurvePoint]) -> None:
     """Every process calls this; a new state is named before the one before it goes."""
-    partial, is_main = scratch / _PARTIAL, _rank() == 0
+    partial, is_main = scratch / f"{PARTIAL}state", _rank() == 0
     if is_main:
         remove(partial)
         partial.mkdir()
     _wait()
-    with _quiet_alone():
-        save(_tensors(model, optimizer), checkpoint_id=partial, no_dist=not _is_distributed())
+    with writing_checkpoint(partial):
+        with _quiet_alone():
+            save(_tensors(model, optimizer), checkpoint_id=partial, no_dist=not _is_distributed())
+        if is_main:
+            text = json.dumps([asdict(point) for point in curve])
+            (partial / _CURVE_FILE).write_text(text, encoding="utf-8")
+            sync_tree(partial)
     if is_main:
-        text = json.dumps([asdict(point) for point in curve])
-        (partial / _CURVE_FILE).write_text(text, encoding="utf-8")
-        sync_tree(partial)
         earlier = _states(scratch)
         partial.rename(scratch / f"state-{len(curve):06d}")
         for folder in earlier:

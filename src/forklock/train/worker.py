@@ -33,13 +33,13 @@ from forklock.sandbox import linux
 from forklock.train.data import Counts, load_data
 from forklock.train.devices import open_accelerator, place
 from forklock.train.endings import save_endings
-from forklock.train.errors import TrainingError
+from forklock.train.errors import TrainingError, writing_checkpoint
 from forklock.train.fused_loss import require_liger
 from forklock.train.launch import Plan, errors_said_once, following, tell
 from forklock.train.loop import Job, Outcome, train
 from forklock.train.model_folder import gather_weights, keeps_adapter, write_card, write_model
 from forklock.train.objective import Objective
-from forklock.train.state import CurvePoint
+from forklock.train.state import PARTIAL, CurvePoint
 from forklock.train.stop_health import StopHealth
 
 READY = "ready"
@@ -61,6 +61,8 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
     ready = plan.scratch / READY
     ready.mkdir(exist_ok=True)
     if accelerator.is_main_process:
+        for left in plan.scratch.glob(f"{PARTIAL}*"):  # by a kill; the next checkpoint may need the room
+            remove(left)
         save_endings(plan.scratch, data.endings)
     there = _finished(plan, ready, accelerator)
 
@@ -68,12 +70,12 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
         weights = gather_weights(objective, recipe, saved_type)
         if not accelerator.is_main_process:
             return
-        partial = plan.scratch / f"partial-{name}"
-        remove(partial)
-        partial.mkdir()
-        write_model(partial, objective, weights, tokenizer, recipe)
-        write_card(partial, recipe, data.counts, step, num_steps)
-        sync_tree(partial)
+        partial = plan.scratch / f"{PARTIAL}{name}"
+        with writing_checkpoint(partial):
+            partial.mkdir()
+            write_model(partial, objective, weights, tokenizer, recipe)
+            write_card(partial, recipe, data.counts, step, num_steps)
+            sync_tree(partial)
         partial.rename(ready / name)
         on_ready(ready / name)
 
