@@ -9,13 +9,12 @@ The loss: the peak resident memory that one forward and backward pass adds, at v
 of width 64, each side in a process of its own.
 Where TRL is not importable, its sides are null.
 
-2026-11-21, TRL 1.16.0, torch 2.13.0, one thread of two CPU cores busy with other work (load 4 to 15), so that rates
-scatter by half and ratios, medians over turns, are what counts. Tokens/s: bucketed 860 (the time of the bare loop),
-TRL unpacked 410 (ratio 2.0, target 3: missed; met, at 3.1, by an earlier run that day, with larger passes and at
-other load), TRL's best 527 in rows of 2,048 (ratio 1.6, target 1.5: met), packed 472 (0.88 of TRL's best: on a CPU
-attention over a row costs its square, so packing does not pay), bfloat16 987 against 450 (2.3). Resident memory 585 MiB
-against 1,568: 0.37 of it, target 0.4: met; 390 MiB are imports. The loss's peak 302 MiB hard and 310 soft against
-14,249 in full.
+2026-11-21, TRL 1.16.0, torch 2.13.0, one thread of a machine with no other load. Tokens/s: bucketed 2,281 (1.24 of
+the bare loop's 1,747), TRL unpacked 849 (ratio 2.8, target 3: missed), TRL's best 1,585 in rows of 1,024 (ratio 1.49,
+target 1.5: missed by a hair), packed 1,356 (0.85 of TRL's best: on a CPU attention over a row costs its square, so
+packing does not pay), bfloat16 2,882 against 969 (3.0). Resident memory 592 MiB against 1,587: 0.37 of it, target 0.4:
+met; 390 MiB are imports. The loss's peak 303 MiB hard and 310 soft against 14,249 in full. Under other load the first
+ratio was 2.0 to 3.1.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -79,19 +80,25 @@ def keeps_adapter(recipe: Recipe) -> bool:
 def _named_as_base(causal: torch.nn.Module) -> dict[str, Weight]:
     """Every tensor by the base's names, adapters added in (peft merges in place, and taking that back would round)."""
     named: dict[str, Weight] = {
-        name.replace(".base_layer.", "."): tensor
+        _name_in_base(name): tensor
         for name, tensor in causal.state_dict(keep_vars=True).items()
         if ".lora_" not in name
     }
     for name, module in causal.named_modules():
         if hasattr(module, "get_delta_weight"):
-            named[f"{name}.weight"] = partial(_merged, module)
+            adapted = getattr(module, "parameter_name", "weight")  # of experts, which are no layers of their own
+            named[_name_in_base(f"{name}.{adapted}")] = partial(_merged, module, adapted)
     return named
 
 
-def _merged(module: Any) -> torch.Tensor:
-    weight: torch.Tensor = module.base_layer.weight.detach().float() + module.get_delta_weight("default").float()
-    return weight
+def _name_in_base(name: str) -> str:
+    return re.sub(r"(\.base_layer)+\.", ".", name)
+
+
+def _merged(module: Any, adapted: str) -> torch.Tensor:
+    weight: torch.Tensor = getattr(module.get_base_layer(), adapted).detach().float()
+    delta: torch.Tensor = module.get_delta_weight("default").float()
+    return weight + delta
 
 
 def _on_host(named: Mapping[str, Weight], saved_type: torch.dtype) -> dict[str, torch.Tensor]:

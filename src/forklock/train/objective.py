@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -118,7 +119,9 @@ def _with_adapters(causal: Any, lora: LoraConfig, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     try:
-        adapted = peft.get_peft_model(causal, config)
+        with warnings.catch_warnings():  # peft looks for experts' patterns among modules, where they never are
+            warnings.filterwarnings("ignore", message=r"The following \w+_pattern keys did not match")
+            adapted = peft.get_peft_model(causal, config)
     except ValueError as error:
         raise TrainingError(f"train.lora: {error}") from error
     if hasattr(causal.get_output_embeddings(), "base_layer"):
