@@ -421,6 +421,9 @@ class Recipe(Section):
     """Every random choice derives from it."""
     rounds: PositiveInt = 1
     """Repeat synthesis and training so often, each round from the last student. The paper does one."""
+    num_parallel_stages: PositiveInt = 1
+    """Stages that `run`, `evaluate` and `sweep` take at a time, each in a process with its share of the machine's cores
+    and GPUs; fewer where there is no room. `--parallel` says otherwise; on a cluster nothing else does."""
     model: ModelConfig
     prompts: PromptsConfig
     engine: EngineConfig = EngineConfig()

@@ -14,6 +14,8 @@ from forklock.config import ClusterConfig, Recipe
 from forklock.evaluate import PointPlan, Session
 from forklock.evaluate.points import FAMILY
 from forklock.model_path import check_model_path, local_folder
+from forklock.parallel.schedule import Schedule
+from forklock.parallel.workers import Job, num_at_once, take_in_processes
 from forklock.run_dir import (
     NotARunFolderError,
     Repair,
@@ -29,7 +31,7 @@ from forklock.run_dir import read_status as read_run_status
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.stages import Plan, plan_points, plan_stages
 from forklock.students import BASE, OWN, students_of
-from forklock.sweep.cells import plan_sweep
+from forklock.sweep.cells import whole_plan
 from forklock.train import TrainingError
 from forklock.train.launch import is_launched
 
@@ -55,7 +57,12 @@ def run_until(
 
 
 def run_evaluation(
-    recipe: Recipe, run_dir: Path, only: Literal["base", "student"] | None = None, *, allow_unsafe: bool = False
+    recipe: Recipe,
+    run_dir: Path,
+    only: Literal["base", "student"] | None = None,
+    *,
+    num_parallel: int | None = None,
+    allow_unsafe: bool = False,
 ) -> None:
     """Bring every point to completion: what the students need first, then the frozen model's points, then theirs."""
 
@@ -64,12 +71,14 @@ def run_evaluation(
         of_students = [name for model, points in plan.points.items() if model != BASE for name in points.values()]
         return {"base": of_base, "student": of_students, None: of_base + of_students}[only]
 
-    _run_with_points(recipe, run_dir, wanted, allow_unsafe=allow_unsafe)
+    _run_with_points(recipe, run_dir, wanted, num_parallel=num_parallel, allow_unsafe=allow_unsafe)
 
 
-def run_all(recipe: Recipe, run_dir: Path, *, allow_unsafe: bool = False) -> None:
-    """Bring every stage of the recipe to completion."""
-    _run_with_points(recipe, run_dir, lambda plan: list(plan.stages), allow_unsafe=allow_unsafe)
+def run_all(recipe: Recipe, run_dir: Path, *, num_parallel: int | None = None, allow_unsafe: bool = False) -> None:
+    """Bring every stage of the recipe to completion, `num_parallel` at a time or as many as the recipe says."""
+    _run_with_points(
+        recipe, run_dir, lambda plan: list(plan.stages), num_parallel=num_parallel, allow_unsafe=allow_unsafe
+    )
 
 
 def run_points(recipe: Recipe, run_dir: Path, points: Sequence[PointPlan], *, allow_unsafe: bool = False) -> None:
@@ -84,26 +93,39 @@ def run_points(recipe: Recipe, run_dir: Path, points: Sequence[PointPlan], *, al
         run_stages(run, stages)
 
 
-def _run_with_points(recipe: Recipe, run_dir: Path, wanted: Callable[[Plan], list[str]], *, allow_unsafe: bool) -> None:
-    with (
-        opened(recipe, run_dir, with_benchmarks=True) as (run, pinned),
-        Session(pinned, allow_unsafe=allow_unsafe) as session,
-    ):
-        plan = plan_stages(pinned, students_of(pinned), session)
-        stages = plan.closure(wanted(plan))
-        if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
-            session.check(pinned.evaluate.benchmarks)
-        for stage in stages:
-            if not stage.name.startswith(f"{FAMILY}/"):
-                session.release()
-            run_stages(run, [stage])
+def _run_with_points(
+    recipe: Recipe,
+    run_dir: Path,
+    wanted: Callable[[Plan], list[str]],
+    *,
+    num_parallel: int | None,
+    allow_unsafe: bool,
+) -> None:
+    with opened(recipe, run_dir, with_benchmarks=True) as (run, pinned):
+        with Session(pinned, allow_unsafe=allow_unsafe) as session:
+            plan = plan_stages(pinned, students_of(pinned), session)
+            stages = plan.closure(wanted(plan))
+            if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
+                session.check(pinned.evaluate.benchmarks)
+            num_workers = min(len(_unfinished(run.path, stages)), num_at_once(pinned, num_parallel))
+            if num_workers <= 1:
+                for stage in stages:
+                    if not stage.name.startswith(f"{FAMILY}/"):
+                        session.release()
+                    run_stages(run, [stage])
+        if num_workers > 1:
+            take = take_in_processes if pinned.cluster.address is None else cluster.take_on_cluster
+            take(run, Schedule(stages, stops_at_failure=True), Job(pinned, allow_unsafe), num_workers)
+
+
+def _unfinished(run_dir: Path, stages: Sequence[Stage]) -> list[str]:
+    states = {stage.stage: stage.state for stage in read_run_status(run_dir, stages).stages}
+    return [stage.name for stage in stages if states[stage.name] != "done"]
 
 
 def _refuse_missing(run_dir: Path, stages: Sequence[Stage]) -> None:
     """Under a launcher: a device each would wait while one of them samples, and engines start processes themselves."""
-    states = {stage.stage: stage.state for stage in read_run_status(run_dir, stages).stages}
-    missing = [stage.name for stage in stages if states[stage.name] != "done"]
-    if missing:
+    if missing := _unfinished(run_dir, stages):
         raise TrainingError(
             f"{run_dir}: {' and '.join(missing)} must be done before a launcher starts the training; "
             "run `forklock synthesize` with the same recipe first, by itself"
@@ -153,11 +175,6 @@ def as_pinned(recipe: Recipe, run_dir: Path) -> Recipe:
 def plan_of(recipe: Recipe) -> Plan:
     """All that a recipe asks for, its sweep left out."""
     return plan_stages(recipe, students_of(recipe))
-
-
-def whole_plan(recipe: Recipe) -> Plan:
-    """All that a recipe asks for, with its sweep."""
-    return plan_of(recipe) if recipe.sweep is None else plan_sweep(recipe).plan
 
 
 def _stages_of_folder(run_dir: Path) -> list[Stage]:

@@ -10,8 +10,8 @@ from typing import Any
 from sweep_cases import use_fake_training
 
 from forklock.config import Recipe
+from forklock.parallel import workers
 from forklock.run_dir.events import Event, EventLog
-from forklock.sweep import workers
 from forklock.sweep.taking import run_sweep
 
 

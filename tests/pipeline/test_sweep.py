@@ -33,12 +33,12 @@ from forklock import recipes, running, stages
 from forklock.cli import app
 from forklock.config import Recipe
 from forklock.evaluate import verdicts_in
+from forklock.parallel import workers
+from forklock.parallel.schedule import is_consequence
 from forklock.run_dir import read_events
 from forklock.seeds import derive_seed
-from forklock.sweep import workers
-from forklock.sweep.cells import SweepError, plan_sweep
+from forklock.sweep.cells import plan_sweep
 from forklock.sweep.conclude import conclude
-from forklock.sweep.schedule import is_consequence
 from forklock.sweep.taking import read_failures, run_sweep
 
 
@@ -302,7 +302,7 @@ def test_each_process_has_its_share_of_the_devices(recipe: Recipe, monkeypatch: 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     shares = workers._shares(workers.Job(recipe, allow_unsafe=False), 2)
     assert [job.devices for job in shares] == [("4", "5"), ("6", "7")]
-    with pytest.raises(SweepError, match="4 can work at once"):
+    with pytest.raises(workers.ParallelError, match="4 can work at once"):
         workers._shares(workers.Job(recipe, allow_unsafe=False), 5)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert [job.devices for job in workers._shares(workers.Job(recipe, allow_unsafe=False), 3)] == [(), (), ()]

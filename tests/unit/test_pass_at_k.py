@@ -8,11 +8,15 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
-from forklock.evaluate.budgets import pass_at_budget
+from forklock.benchmarks import VerdictName
+from forklock.evaluate.budgets import Budget, pass_at_samples
 from forklock.evaluate.intervals import EXACT_UP_TO, interval, paired_difference, sign_flip_p_value
+from forklock.evaluate.metrics import MetricsError, Point, Pool, compare, compare_at_budgets, scores
 from forklock.evaluate.pass_at_k import UnevenSamplesError, check_even, pass_at_k
+from forklock.evaluate.verdicts import Verdict
 
 
 def test_it_is_the_share_of_all_subsets_that_hold_a_right_sample() -> None:
@@ -132,27 +136,106 @@ def test_a_paired_difference_is_narrower_than_its_sides_and_turns_round() -> Non
     assert (found.num_better, found.num_worse) == (turned.num_worse, turned.num_better)
 
 
-def test_a_budget_of_k_equal_samples_is_pass_at_k() -> None:
+@pytest.mark.parametrize("k", [0.0, 0.3, 1.0, 2.0, 2.75, 4.999, 5.0])
+def test_part_of_a_sample_is_a_sample_now_and_then(k: float) -> None:
+    """Against all subsets of both sizes that it may mean."""
+    n = 5
+    for c in range(n + 1):
+        expected = 0.0
+        for size, share in ((math.floor(k), 1 - (k - math.floor(k))), (math.floor(k) + 1, k - math.floor(k))):
+            subsets = list(itertools.combinations(range(n), size))
+            right = [any(index < c for index in subset) for subset in subsets]
+            expected += share * (sum(right) / len(subsets) if subsets else 0.0)
+        found = pass_at_samples([n], [c], k)
+        assert found is not None
+        assert found[0] == pytest.approx(expected, abs=1e-15)
+        assert pass_at_samples([n], [c], n + 0.01) is None
+
+
+def test_pass_at_part_of_a_sample_is_unbiased() -> None:
+    """Closed form: 4 samples are all wrong with 0.7^4, and a fifth, taken 8 times of 10, is right with 0.3."""
+    generator = np.random.default_rng(4)
+    found = pass_at_samples(5, generator.binomial(5, 0.3, size=200_000), 4.8)
+    assert found is not None
+    exact = 1 - 0.7**4 * (1 - 0.8 * 0.3)
+    assert found.mean() == pytest.approx(exact, abs=4 * found.std() / math.sqrt(found.size))
+
+
+def test_a_budget_is_what_the_terser_model_needs() -> None:
+    assert Budget.matched(5, 50.0, 50.0) == Budget(250.0, 5.0, 5.0)
+    assert Budget.matched(5, 50.0, 100.0) == Budget(250.0, 5.0, 2.5)
+    assert Budget.matched(5, 100.0, 40.0) == Budget(200.0, 2.0, 5.0)
+    for first, second in ((49.3, 50.7), (1 / 3, 0.7), (1e6 / 7, 3.0)):
+        budget = Budget.matched(5, first, second)
+        assert max(budget.first_samples, budget.second_samples) == 5
+        # As many tokens on both sides, up to rounding.
+        assert budget.first_samples * first == pytest.approx(budget.second_samples * second, rel=1e-15)
+
+
+def _point(title: str, passed: NDArray[np.bool_], num_tokens: int) -> Point:
+    verdicts = [
+        Verdict(
+            problem_id=f"p{problem:03}",
+            sample_index=index,
+            verdict=VerdictName.PASSED if one else VerdictName.WRONG_ANSWER,
+            difficulty=None,
+            failing_test=None if one else 0,
+            expected="",
+            got="",
+            cause="",
+            num_tests_run=1,
+            num_tests_passed=None,
+            cpu_s=0.1,
+            peak_memory_bytes=1,
+            is_isolated=True,
+            code_hash="",
+            num_code_blocks=1,
+            num_tokens=num_tokens,
+            finish_reason="stop",
+        )
+        for problem, row in enumerate(passed)
+        for index, one in enumerate(row)
+    ]
+    return Point.of(title, verdicts)
+
+
+def test_what_longer_answers_buy_is_taken_off() -> None:
+    """A model whose answers are twice as long is put against the other with half as many samples."""
     generator = np.random.default_rng(0)
-    passed = generator.random((400, 8)) < 0.3
-    tokens = np.full((400, 8), 100)
-    for k in (1, 3, 8):
-        exact = pass_at_k(8, passed.sum(axis=1), k)
-        found = pass_at_budget(tokens, passed, 100 * k + 50 * (k < 8), seed=1)
-        assert exact is not None
-        assert found is not None
-        assert found.mean() == pytest.approx(exact.mean(), abs=0.005)
-    assert pass_at_budget(tokens, passed, 801, seed=1) is None
+    short, long = generator.random((60, 5)) < 0.3, generator.random((60, 5)) < 0.5
+    base, student = _point("base", short, 40), _point("student", long, 80)
+    found = compare_at_budgets(base, student, [1, 5])
+    assert found is not None
+    one, five = found["k=1"], found["k=5"]
+    assert (one["budget_tokens"], five["budget_tokens"]) == (40, 200)
+    assert (five["first_samples"], five["second_samples"]) == (5, 2.5)
+    assert one["first"]["mean"] == pytest.approx(short.mean())
+    assert one["second"]["mean"] == pytest.approx(long.mean() / 2)
+    assert five["first"]["mean"] == pytest.approx(short.any(axis=1).mean())
+    halves = [long[:, list(subset)].any(axis=1) for size in (2, 3) for subset in itertools.combinations(range(5), size)]
+    assert five["second"]["mean"] == pytest.approx(np.mean(halves))  # ten pairs, ten triples
+    assert five["difference"]["mean"] == pytest.approx(np.mean(halves) - short.any(axis=1).mean())
+    turned = compare_at_budgets(student, base, [5])
+    assert turned is not None
+    assert turned["k=5"]["difference"]["mean"] == pytest.approx(-five["difference"]["mean"])
 
 
-def test_a_budget_is_spent_in_random_order() -> None:
-    tokens, passed = np.array([[10, 20, 30, 45]]), np.array([[False, True, False, True]])
-    for budget in (5, 25, 45, 60, 105):
-        hits = []
-        for order in itertools.permutations(range(4)):
-            spent = np.cumsum(tokens[0, list(order)])
-            hits.append(bool((passed[0, list(order)] & (spent <= budget)).any()))
-        found = pass_at_budget(tokens, passed, budget, seed=2)
-        assert found is not None
-        assert found[0] == pytest.approx(np.mean(hits), abs=0.07)
-    assert pass_at_budget(tokens, passed, 106, seed=2) is None
+def test_models_trained_with_other_seeds_are_replicates() -> None:
+    """Against the same by hand: a problem's value is its mean over the seeds, a resample draws problems."""
+    generator = np.random.default_rng(1)
+    base = _point("base", generator.random((80, 5)) < 0.3, 40)
+    seeds = [generator.random((80, 5)) < share for share in (0.35, 0.4, 0.45)]
+    pool = Pool("+SSD", [_point(f"seed {number}", passed, 40) for number, passed in enumerate(seeds)])
+    per_problem = sum(passed.mean(axis=1) for passed in seeds) / 3
+    difference = per_problem - base.passed.mean(axis=1)
+    found = compare(base, pool, [1])["all"]["pass@1"]
+    assert found["mean"] == pytest.approx(difference.mean())
+    means = [difference[generator.integers(0, 80, 80)].mean() for _ in range(20_000)]
+    half = (found["high"] - found["low"]) / 2
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.05 * half)
+    assert scores(pool, [1])["all"]["pass@1"]["mean"] == pytest.approx(per_problem.mean())
+    # Narrower than any single seed's: their own noise is averaged.
+    alone = [compare(base, point, [1])["all"]["pass@1"] for point in pool.points]
+    assert half < min(each["high"] - each["low"] for each in alone) / 2
+    with pytest.raises(MetricsError, match="can't be pooled"):
+        Pool("+SSD", [pool.points[0], _point("fewer", seeds[1][:40], 40)])

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from report_cases import demo, leave_points
 
-from forklock import recipes, running
+from forklock import recipes
 from forklock.config import Recipe
 from forklock.evaluate.points import PointPlan
 from forklock.preview.cells import base_points, played_points
 from forklock.preview.prediction import gather
+from forklock.sweep.cells import whole_plan
 
 NUM_PROBLEMS = 12
 ONE_STUDENT = ("evaluate.base_temperatures=[]", "evaluate.student_temperatures=[]", "evaluate.base_grid=none")
@@ -19,7 +20,7 @@ ONE_STUDENT = ("evaluate.base_temperatures=[]", "evaluate.student_temperatures=[
 
 def left(recipe: Recipe, run_dir: Path) -> None:
     """Half of a finished student's samples pass, and of a played one's; none of a checkpoint's."""
-    points = running.whole_plan(recipe).points
+    points = whole_plan(recipe).points
     plans = {stage: plan for stages in points.values() for plan, stage in stages.items()}
     plans |= {plan.stage_name: plan for plan in [*base_points(recipe), *played_points(recipe)]}
 

@@ -7,7 +7,7 @@
     engine_actor one of that pool
     grading      answers scored by sandboxes on every node (Ray tasks)
     training     the training function, started on many machines (Ray Train)
-    stages       several stages of a sweep at a time (Ray tasks)
+    stages       several stages of a run at a time (Ray tasks)
     mirror       a copy of the run folder behind an fsspec URL
 
 Scheduling, retries and data movement are Ray's. The command runs where it was started and holds the run folder;
@@ -29,9 +29,9 @@ from forklock.packages import packages_of
 
 if TYPE_CHECKING:
     from forklock.evaluate.scoring import Scorer
+    from forklock.parallel.schedule import Schedule
+    from forklock.parallel.workers import Job
     from forklock.run_dir import Run
-    from forklock.sweep.schedule import Schedule
-    from forklock.sweep.workers import Job
     from forklock.train.data import Counts
     from forklock.train.launch import Plan
     from forklock.train.loop import Outcome
@@ -85,7 +85,7 @@ def train_on_cluster(plan: Plan) -> tuple[Counts, Outcome]:
 
 
 def take_on_cluster(run: Run, schedule: Schedule, job: Job, num_parallel: int) -> None:
-    """A sweep's stages, several at a time, each on a node of the cluster that this process is connected to."""
+    """Stages of a run, several at a time, each on a node of the cluster that this process is connected to."""
     from forklock.cluster import stages
 
     stages.take_on_cluster(run, schedule, job, num_parallel)

@@ -1,6 +1,6 @@
 """Several stages of a sweep at a time: each a Ray task on one node, with the GPUs and CPUs that it declares.
 
-A task does what a process of `sweep.workers` does, on a node that sees the run folder. One whose node is lost is run
+A task does what a process of `parallel.workers` does, on a node that sees the run folder. One whose node is lost is run
 again elsewhere and goes on with what the stage has in the run folder; no other stage notices. The run folder stays
 locked by the command alone: should it die, its tasks go on until Ray has noticed, some seconds.
 """
@@ -19,13 +19,13 @@ from forklock.cluster.nodes import Fit, fit_stages
 from forklock.config import ClusterConfig
 from forklock.errors import ForklockError
 from forklock.evaluate import Session
+from forklock.parallel.schedule import Schedule
+from forklock.parallel.workers import STOPPING_S, Job, Outcome, keep, outcome_of
 from forklock.run_dir import Event, Run, RunDirError
 from forklock.run_dir.events import Events
 from forklock.run_dir.lock import LockElsewhere
 from forklock.run_dir.opening import RUN_NAME
-from forklock.sweep.cells import plan_sweep
-from forklock.sweep.schedule import Schedule
-from forklock.sweep.workers import STOPPING_S, Job, Outcome, keep, outcome_of
+from forklock.sweep.cells import whole_plan
 
 MAX_RETRIES = 3
 """Of a stage whose node or process is lost; then it has failed."""
@@ -107,7 +107,7 @@ def _take(order: Order, name: str) -> tuple[list[Event], Outcome]:
     run = Run(order.run_dir, LockElsewhere(), Events(events.append))
     try:
         with Session(order.job.recipe, allow_unsafe=order.job.allow_unsafe) as session:
-            outcome = outcome_of(run, plan_sweep(order.job.recipe, session).plan.stages[name])
+            outcome = outcome_of(run, whole_plan(order.job.recipe, session).stages[name])
     except ForklockError as error:
         outcome = Outcome(str(error))
     return events, outcome

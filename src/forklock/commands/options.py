@@ -24,6 +24,12 @@ Cluster = Annotated[
     str | None,
     typer.Option("--cluster", metavar="ADDRESS", help="A Ray cluster to run on: host:port, auto or local."),
 ]
+NumParallel = Annotated[
+    int | None,
+    typer.Option(
+        "--parallel", help="Stages at a time, in processes or on nodes of a cluster; else as the recipe says.", min=1
+    ),
+]
 UnsafeExecution = Annotated[
     bool,
     typer.Option("--unsafe-execution", help="Run programs even where they can't be isolated; marks every verdict."),

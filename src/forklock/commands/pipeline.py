@@ -11,6 +11,7 @@ from forklock import train as train_stage
 from forklock.commands.options import (
     AsJson,
     Cluster,
+    NumParallel,
     Overrides,
     RecipeNames,
     RunDir,
@@ -27,6 +28,7 @@ def run(
     run_dir: RunDir = None,
     overrides: Overrides = None,
     cluster: Cluster = None,
+    num_parallel: NumParallel = None,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +37,7 @@ def run(
 
     composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
-    running.run_all(composed, folder, allow_unsafe=unsafe)
+    running.run_all(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
     from forklock.report import REPORT_FILE, build
 
     built = build(folder)
@@ -105,6 +107,7 @@ def evaluate(
     overrides: Overrides = None,
     cluster: Cluster = None,
     only: Annotated[str | None, typer.Option(help="One model alone: base (nothing is trained) or student.")] = None,
+    num_parallel: NumParallel = None,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
@@ -115,7 +118,13 @@ def evaluate(
 
     composed = recipes.load(recipe, overrides_with(overrides, cluster))
     folder = run_dir or Path("runs") / composed.name
-    running.run_evaluation(composed, folder, only, allow_unsafe=unsafe)  # type: ignore[arg-type]
+    running.run_evaluation(
+        composed,
+        folder,
+        only,  # type: ignore[arg-type]
+        num_parallel=num_parallel,
+        allow_unsafe=unsafe,
+    )
     from forklock.evaluate.outcome import conclude
 
     outcome = conclude(composed, running.plan_of(composed).points, folder)

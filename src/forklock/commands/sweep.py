@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from forklock.commands.options import (
     AsJson,
     Cluster,
+    NumParallel,
     Overrides,
     RecipeNames,
     RunDir,
@@ -25,9 +25,7 @@ def sweep(
     run_dir: RunDir = None,
     overrides: Overrides = None,
     cluster: Cluster = None,
-    num_parallel: Annotated[
-        int, typer.Option("--parallel", help="Stages at a time, in processes or on nodes of a cluster.", min=1)
-    ] = 1,
+    num_parallel: NumParallel = None,
     unsafe: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:

@@ -1,33 +1,43 @@
-"""pass@k's twin for models that write at different lengths: what a budget of tokens a problem buys."""
+"""pass@k's twin for models that write at different lengths: what equal numbers of tokens buy."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from dataclasses import dataclass
+from typing import Any
 
-from forklock.evaluate.pass_at_k import Array
-
-NUM_ORDERS = 500
-"""Random orders of each problem's samples."""
+from forklock.evaluate.pass_at_k import Array, pass_at_k
 
 
-def pass_at_budget(
-    num_tokens_PN: NDArray[np.int64], passed_PN: NDArray[np.bool_], budget_tokens: float, seed: int
-) -> Array | None:
-    """For each problem, the chance that a right sample is complete before the budget is.
+@dataclass(frozen=True)
+class Budget:
+    """Tokens a problem, on average over a benchmark, and how many samples of each of two models they are."""
 
-    A problem's samples are taken one after another in random order, as long as the next is complete within the budget;
-    the first that is not ends it. None where some problem's samples, all together, do not use the budget up: then more
-    would have fit than were drawn. With samples of one length this is pass@k for k = budget / length.
+    tokens: float
+    first_samples: float
+    second_samples: float
+
+    @classmethod
+    def matched(cls, k: int, first_tokens: float, second_tokens: float) -> Budget:
+        """The price of k samples of the model that writes less, by mean tokens a sample. Neither model ever gets more
+        than k samples by it, so that it needs no more than were drawn for pass@k."""
+        shorter = min(first_tokens, second_tokens)
+        return cls(k * shorter, k * (shorter / first_tokens), k * (shorter / second_tokens))
+
+
+def pass_at_samples(num_samples: Any, num_passed: Any, k: float) -> Array | None:
+    """pass@k for k that need not be whole, for each problem; None where it takes more samples than there are.
+
+    A k of 4.8 means 4 samples, and a fifth with a chance of 0.8: so many on average. Its estimate is the mean of
+    those of pass@4 and pass@5, so weighted, and unbiased as they are; pass@0 is 0.
     """
-    if num_tokens_PN.size == 0 or (num_tokens_PN.sum(axis=1) < budget_tokens).any():
+    assert k >= 0
+    whole = math.floor(k)
+    above = pass_at_k(num_samples, num_passed, max(1, math.ceil(k)))
+    below = above if whole == 0 else pass_at_k(num_samples, num_passed, whole)
+    if above is None or below is None:
         return None
-    generator = np.random.default_rng(seed)
-    num_problems, num_samples = num_tokens_PN.shape
-    hits = np.zeros(num_problems)
-    for _ in range(NUM_ORDERS):
-        order_PN = generator.random((num_problems, num_samples)).argsort(axis=1)
-        spent_PN = np.take_along_axis(num_tokens_PN, order_PN, axis=1).cumsum(axis=1)
-        hits += ((spent_PN <= budget_tokens) & np.take_along_axis(passed_PN, order_PN, axis=1)).any(axis=1)
-    result: Array = hits / NUM_ORDERS
-    return result
+    share = k - whole
+    if whole == 0:
+        return share * above
+    return below if share == 0 else (1 - share) * below + share * above

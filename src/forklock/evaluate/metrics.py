@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forklock.benchmarks import DIFFICULTIES, VerdictName
 from forklock.errors import ForklockError
-from forklock.evaluate.budgets import pass_at_budget
+from forklock.evaluate.budgets import Budget, pass_at_samples
 from forklock.evaluate.intervals import interval, paired_difference
 from forklock.evaluate.pass_at_k import Array, check_even, pass_at_k
 from forklock.evaluate.verdicts import Verdict
@@ -26,6 +26,21 @@ SEED = derive_seed("forklock intervals")
 
 class MetricsError(ForklockError):
     """Verdicts that can't be counted or compared."""
+
+
+class Scored(Protocol):
+    """Anything with a pass@k for each of its problems."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def problem_ids(self) -> list[str]: ...
+
+    @property
+    def groups(self) -> dict[str, NDArray[np.bool_]]: ...
+
+    def pass_at(self, k: int) -> Array | None: ...
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,10 @@ class Point:
             name: sorted(by_problem[name], key=lambda verdict: verdict.sample_index) for name in sorted(by_problem)
         }
         return cls(title, ordered, num_samples)
+
+    @property
+    def problem_ids(self) -> list[str]:
+        return list(self.by_problem)
 
     @cached_property
     def groups(self) -> dict[str, NDArray[np.bool_]]:
@@ -82,6 +101,45 @@ class Point:
         return pass_at_k(self.num_samples, self.passed.sum(axis=1), k)
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Points of models that differ in the seed of their training alone, each a replicate of the others.
+
+    A problem's value is the mean over them. Intervals are over problems: they say how far other problems would move
+    the mean of *these* models, and not how far other seeds would.
+    """
+
+    title: str
+    points: Sequence[Point]
+
+    def __post_init__(self) -> None:
+        if any(point.problem_ids != self.problem_ids for point in self.points):
+            raise MetricsError(f"{self.title}: models with different problems, whose results can't be pooled")
+
+    @property
+    def problem_ids(self) -> list[str]:
+        return self.points[0].problem_ids
+
+    @property
+    def groups(self) -> dict[str, NDArray[np.bool_]]:
+        return self.points[0].groups
+
+    def pass_at(self, k: int) -> Array | None:
+        values = [found for point in self.points if (found := point.pass_at(k)) is not None]
+        return np.mean(values, axis=0, dtype=np.float64) if len(values) == len(self.points) else None
+
+
+def scores(scored: Scored, pass_k: Sequence[int]) -> dict[str, Any]:
+    """pass@k with intervals, by group, as JSON."""
+    return {
+        group: {
+            "num_problems": int(mask.sum()),
+            **{f"pass@{k}": _estimate(scored.pass_at(k), mask) for k in pass_k},
+        }
+        for group, mask in scored.groups.items()
+    }
+
+
 def describe(point: Point, pass_k: Sequence[int]) -> dict[str, Any]:
     """Everything that is reported about one point, as JSON."""
     verdicts = [verdict for group in point.by_problem.values() for verdict in group]
@@ -92,13 +150,7 @@ def describe(point: Point, pass_k: Sequence[int]) -> dict[str, Any]:
     return {
         "num_problems": len(point.by_problem),
         "num_samples_per_problem": point.num_samples,
-        "pass_at_k": {
-            group: {
-                "num_problems": int(mask.sum()),
-                **{f"pass@{k}": _estimate(point.pass_at(k), mask) for k in pass_k},
-            }
-            for group, mask in point.groups.items()
-        },
+        "pass_at_k": scores(point, pass_k),
         "verdicts": {name.value: num_verdicts[name] for name in VerdictName if num_verdicts[name]},
         "share_without_code": num_verdicts[VerdictName.NO_CODE] / len(verdicts),
         "share_at_limit": _share_at_limit(verdicts),
@@ -111,9 +163,9 @@ def describe(point: Point, pass_k: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def compare(first: Point, second: Point, pass_k: Sequence[int]) -> dict[str, Any]:
+def compare(first: Scored, second: Scored, pass_k: Sequence[int]) -> dict[str, Any]:
     """The second minus the first over the same problems, for each group and each k; None where one is undefined."""
-    if list(first.by_problem) != list(second.by_problem):
+    if first.problem_ids != second.problem_ids:
         raise MetricsError(f"{first.title} and {second.title}: not the same problems, so that no pairs can be made")
     found: dict[str, Any] = {}
     for group, mask in first.groups.items():
@@ -128,16 +180,18 @@ def compare(first: Point, second: Point, pass_k: Sequence[int]) -> dict[str, Any
 
 
 def compare_at_budgets(first: Point, second: Point, pass_k: Sequence[int]) -> dict[str, Any] | None:
-    """Both at budgets of k times the first's mean tokens a sample; None where numbers of tokens are missing."""
+    """Both with as many tokens as k samples of the terser take; None where numbers of tokens are missing."""
     if first.num_tokens is None or second.num_tokens is None:
         return None
     found: dict[str, Any] = {}
     for k in pass_k:
-        budget = k * float(first.num_tokens.mean())
-        one = pass_at_budget(first.num_tokens, first.passed, budget, SEED)
-        other = pass_at_budget(second.num_tokens, second.passed, budget, SEED)
+        budget = Budget.matched(k, float(first.num_tokens.mean()), float(second.num_tokens.mean()))
+        one = pass_at_samples(first.num_samples, first.passed.sum(axis=1), budget.first_samples)
+        other = pass_at_samples(second.num_samples, second.passed.sum(axis=1), budget.second_samples)
         found[f"k={k}"] = {
-            "budget_tokens": budget,
+            "budget_tokens": budget.tokens,
+            "first_samples": budget.first_samples,
+            "second_samples": budget.second_samples,
             "first": None if one is None else interval(one, SEED).as_json(),
             "second": None if other is None else interval(other, SEED).as_json(),
             "difference": None if one is None or other is None else paired_difference(one, other, SEED).as_json(),

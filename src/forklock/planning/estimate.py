@@ -21,7 +21,7 @@ from forklock.planning.timing import GIB, Clock, Machines, StageTime, find_machi
 from forklock.planning.work import Counter, Prompts, StageWork, find_prompts
 from forklock.run_dir import Stage
 from forklock.run_dir import read_status as read_run_status
-from forklock.sweep.cells import stages_of_sweep
+from forklock.sweep.cells import stages_of_sweep, whole_plan
 
 TOTALS = ("num_steps", "num_graded", "num_bytes")
 
@@ -144,7 +144,7 @@ def estimate(recipe: Recipe, run_dir: Path, measured_in: Path | None = None) -> 
     shape = read_shape(recipe)
     rates = find_rates(recipe, None if measured_in is None else measure(measured_in))
     prompts, machines = find_prompts(recipe, run_dir, rates), find_machines(recipe)
-    stages = list(running.whole_plan(recipe).stages.values())
+    stages = list(whole_plan(recipe).stages.values())
     counted = Counter(recipe, rates, prompts, Disk(recipe, shape, rates)).count(stages)
     done = _done(run_dir, stages)
     work = [replace(each, is_done=each.stage in done) for each in counted]

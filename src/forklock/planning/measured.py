@@ -17,6 +17,7 @@ from forklock.run_dir import Manifest, Stage, Tree, read_events, read_manifest, 
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.sampling import shards_in
 from forklock.sampling.sample import read_lengths
+from forklock.sweep.cells import whole_plan
 
 Kind = Literal["prompts", "synthesize", "verify", "train", "evaluate", "analyze"]
 _TELLTALES: dict[str, Kind] = {
@@ -86,7 +87,7 @@ def measure(run_dir: Path) -> Measured:
     """Of a run folder with at least its synthesis complete."""
     recipe = running.recipe_of(run_dir)
     found, seconds = Measured(run_dir, recipe), _work_s(run_dir)
-    for stage in running.whole_plan(recipe).stages.values():
+    for stage in whole_plan(recipe).stages.values():
         if (run_dir / stage.name / MANIFEST_NAME).is_file():
             _add(found, stage, seconds.get(stage.name, []))
     if not found.drawn["synthesize"].num_samples:

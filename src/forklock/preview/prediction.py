@@ -20,6 +20,7 @@ from forklock.preview.cells import base_points, played_points
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.stages import MODEL, plan_points
 from forklock.students import BASE
+from forklock.sweep.cells import whole_plan
 from forklock.train import VERIFIED
 
 MIN_FOR_RANKS = 3
@@ -81,7 +82,7 @@ def _pairs(recipe: Recipe, run_dir: Path, played: Sequence[_Found]) -> Iterator[
     samples of, and checkpoints before the last step."""
     taken: set[str] = set()
     by_cell = {(found.plan.plays, found.plan.decoding): found for found in played}
-    plan = running.whole_plan(recipe)
+    plan = whole_plan(recipe)
     for model, training in plan.trainings.items():
         reads = plan.stages[training].reads
         synthesis = plan.stages[reads["synthesize"]]

@@ -82,6 +82,13 @@ def plan_sweep(recipe: Recipe, session: Session | None = None) -> SweepPlan:
     return SweepPlan(plan, tuple(cells))
 
 
+def whole_plan(recipe: Recipe, session: Session | None = None) -> Plan:
+    """All that a recipe asks for, with its sweep."""
+    if recipe.sweep is None:
+        return plan_stages(recipe, students_of(recipe), session)
+    return plan_sweep(recipe, session).plan
+
+
 def stages_of_sweep(recipe: Recipe) -> frozenset[str]:
     """The stages that cells and the frozen model's points need; none without a sweep. The recipe may ask for more."""
     if recipe.sweep is None:

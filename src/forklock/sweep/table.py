@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from forklock.evaluate.table import UNSAFE
+from forklock.parallel.schedule import is_consequence
 from forklock.sweep.labels import group_label, setting, variant
 from forklock.sweep.rows import DONE, FAILED
-from forklock.sweep.schedule import is_consequence
 
 
 def render(report: Mapping[str, Any]) -> RenderableType:

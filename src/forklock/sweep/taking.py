@@ -13,23 +13,26 @@ from forklock.config import Recipe
 from forklock.errors import ForklockError
 from forklock.evaluate import Session
 from forklock.evaluate.points import FAMILY
+from forklock.parallel.schedule import Schedule
+from forklock.parallel.workers import Job, num_at_once, take_in_processes
 from forklock.run_dir import Run, StorageError, run_stages, write_text
 from forklock.run_dir.atomic import remove
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.running import opened
 from forklock.sweep.cells import plan_sweep, sweep_of
-from forklock.sweep.schedule import Schedule
-from forklock.sweep.workers import Job, take_in_processes
 
 FOLDER = "sweep"
 """In the run folder, beside its stages and none of them."""
 FAILURES_FILE = "failures.json"
 
 
-def run_sweep(recipe: Recipe, run_dir: Path, *, num_parallel: int = 1, allow_unsafe: bool = False) -> dict[str, str]:
+def run_sweep(
+    recipe: Recipe, run_dir: Path, *, num_parallel: int | None = None, allow_unsafe: bool = False
+) -> dict[str, str]:
     """Bring every cell to completion that can be; gives the stages that failed, with their reasons.
 
-    Calling again tries those again. A full disk, and what would stop every evaluation, stops the sweep.
+    `num_parallel` stages at a time; None: as many as the recipe says. Calling again tries those that failed again. A
+    full disk, and what would stop every evaluation, stops the sweep.
     """
     sweep_of(recipe)
     with opened(recipe, run_dir, with_benchmarks=True) as (run, pinned), _kept_failures(run) as failures:
@@ -40,11 +43,12 @@ def run_sweep(recipe: Recipe, run_dir: Path, *, num_parallel: int = 1, allow_uns
                 session.check(pinned.evaluate.benchmarks)
             schedule = Schedule(stages)
             schedule.failures = failures
-            if num_parallel == 1:
+            num_workers = num_at_once(pinned, num_parallel)
+            if num_workers == 1:
                 _take(run, schedule, session)
-        if num_parallel > 1:
+        if num_workers > 1:
             take = take_in_processes if pinned.cluster.address is None else take_on_cluster
-            take(run, schedule, Job(pinned, allow_unsafe), num_parallel)
+            take(run, schedule, Job(pinned, allow_unsafe), num_workers)
     return failures
 
 

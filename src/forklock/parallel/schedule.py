@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from forklock.errors import ForklockError
 from forklock.run_dir import Stage
 from forklock.stages import MODEL
 
@@ -15,10 +16,18 @@ def model_of(stage: Stage) -> str:
     return stage.reads.get(MODEL, FROZEN)
 
 
+class StageFailedError(ForklockError):
+    """A stage failed in a process of its own, whose words these are."""
+
+
 class Schedule:
     """Stages that wait, in an order in which they can run, those at work, and those that failed."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], *, stops_at_failure: bool = False) -> None:
+        """`stops_at_failure`: the first failure is raised, where else what does not need that stage goes on."""
+        self.num_stages = len(stages)
+        self.num_done = 0
+        self._stops_at_failure = stops_at_failure
         self._waiting = {stage.name: stage for stage in stages}
         self._missing = {stage.name: {*stage.reads.values()} & self._waiting.keys() for stage in stages}
         self.failures: dict[str, str] = {}
@@ -34,10 +43,13 @@ class Schedule:
         return stage
 
     def finish(self, name: str) -> None:
+        self.num_done += 1
         for missing in self._missing.values():
             missing.discard(name)
 
     def fail(self, name: str, reason: str) -> None:
+        if self._stops_at_failure:
+            raise StageFailedError(f"stage {name}: {reason}")
         self.failures[name] = reason
         for stage in [stage for stage in self._waiting.values() if name in stage.reads.values()]:
             if self._waiting.pop(stage.name, None) is not None:

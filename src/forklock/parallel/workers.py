@@ -19,19 +19,27 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from forklock import progress
 from forklock.config import Recipe
 from forklock.errors import ForklockError
 from forklock.evaluate import Session
 from forklock.evaluate.points import FAMILY
+from forklock.parallel.schedule import Schedule, model_of
+from forklock.progress import Board, Progress
 from forklock.run_dir import Event, Run, RunDirError, Stage, StorageError, run_stages
 from forklock.run_dir.events import EventLog, Events
 from forklock.run_dir.lock import RunLock
 from forklock.sandbox import linux
-from forklock.sweep.cells import SweepError, plan_sweep
-from forklock.sweep.schedule import Schedule, model_of
+from forklock.sweep.cells import whole_plan
 
 STOPPING_S = 30.0
 """That a worker is given to put away what it has done, before it is killed."""
+
+
+class ParallelError(ForklockError):
+    """More stages at a time than the machine has room for."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -71,24 +79,26 @@ class _Worker:
 
 
 def take_in_processes(run: Run, schedule: Schedule, job: Job, num_workers: int) -> None:
-    """Until nothing that can run is left. Raises what stops a whole sweep, all workers ended."""
+    """Until nothing that can run is left. Raises what stops everything, all workers ended."""
     jobs = _shares(job, num_workers)
     workers: list[_Worker] = []
-    try:
-        while True:
-            _hand_out(run, schedule, workers, jobs)
-            busy = [worker for worker in workers if worker.stage is not None]
-            if not busy:
-                break
-            run.lock.describe(*(worker.stage for worker in busy if worker.stage is not None))
-            ready = wait([worker.connection for worker in busy])
-            for worker in busy:
-                if worker.connection in ready and not _hear(run, schedule, worker):
-                    workers.remove(worker)
-                    jobs.append(worker.job)
-        run.lock.describe()
-    finally:
-        _end(run, workers)
+    with progress.board("stages", schedule.num_stages) as board:
+        try:
+            while True:
+                board.set_done(schedule.num_done)
+                _hand_out(run, schedule, workers, jobs)
+                busy = [worker for worker in workers if worker.stage is not None]
+                if not busy:
+                    break
+                run.lock.describe(*(worker.stage for worker in busy if worker.stage is not None))
+                ready = wait([worker.connection for worker in busy])
+                for worker in busy:
+                    if worker.connection in ready and not _hear(run, schedule, worker, board):
+                        workers.remove(worker)
+                        jobs.append(worker.job)
+            run.lock.describe()
+        finally:
+            _end(run, workers)
 
 
 def _hand_out(run: Run, schedule: Schedule, workers: list[_Worker], jobs: list[Job]) -> None:
@@ -101,17 +111,21 @@ def _hand_out(run: Run, schedule: Schedule, workers: list[_Worker], jobs: list[J
         workers[-1].begin(stage)
 
 
-def _hear(run: Run, schedule: Schedule, worker: _Worker) -> bool:
+def _hear(run: Run, schedule: Schedule, worker: _Worker, board: Board) -> bool:
     """One message of a worker. False where it has died."""
     assert worker.stage is not None
     try:
         message = worker.connection.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join()
+        board.show(worker.stage, None)
         schedule.fail(worker.stage, f"its process ended {_how(worker.process.exitcode)}")
         return False
     if isinstance(message, Event):
         keep(run, message)
+        return True
+    if isinstance(message, Progress):
+        board.show(worker.stage, None if message.is_over else message)
         return True
     assert isinstance(message, Outcome)
     if message.is_fatal:
@@ -174,12 +188,12 @@ def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: i
         raise SystemExit(1)
     # Before torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(job.num_threads))
-    os.environ["TTY_COMPATIBLE"] = "0"  # no bars, that would write over each other; a line a minute
+    progress.forward_to(connection.send)
     if job.devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.devices)
     run = Run(run_dir, lock, Events(connection.send))
     with suppress(KeyboardInterrupt, EOFError), Session(job.recipe, allow_unsafe=job.allow_unsafe) as session:
-        stages = plan_sweep(job.recipe, session).plan.stages
+        stages = whole_plan(job.recipe, session).stages
         while (name := connection.recv()) is not None:
             stage = stages[name]
             if not stage.name.startswith(f"{FAMILY}/"):
@@ -195,14 +209,28 @@ def outcome_of(run: Run, stage: Stage) -> Outcome:
     return Outcome()
 
 
+def num_at_once(recipe: Recipe, asked: int | None) -> int:
+    """What the command asks for; else what the recipe does, as far as the machine's devices and cores allow it. On a
+    cluster a recipe does not ask: its stages come one by one, each with all of it."""
+    if asked is not None:
+        return asked
+    if recipe.num_parallel_stages == 1 or recipe.cluster.address is not None:
+        return 1
+    fitting = min(recipe.num_parallel_stages, len(os.sched_getaffinity(0)))
+    return fitting if not (devices := _devices()) else max(1, min(fitting, len(devices) // _num_needed(recipe)))
+
+
+def _num_needed(recipe: Recipe) -> int:
+    """GPUs that one stage takes."""
+    return max(1, recipe.engine.tensor_parallel * recipe.engine.data_parallel, recipe.train.num_processes)
+
+
 def _shares(job: Job, num_workers: int) -> list[Job]:
     """Devices and cores, in equal parts."""
     devices, num_cores = _devices(), len(os.sched_getaffinity(0))
-    each = len(devices) // num_workers
-    engine, train = job.recipe.engine, job.recipe.train
-    num_needed = max(1, engine.tensor_parallel * engine.data_parallel, train.num_processes)
+    each, num_needed = len(devices) // num_workers, _num_needed(job.recipe)
     if devices and each < num_needed:
-        raise SweepError(
+        raise ParallelError(
             f"--parallel {num_workers}: {len(devices)} GPUs are not {num_needed} for each process "
             f"(engine.tensor_parallel, engine.data_parallel, train.num_processes); "
             f"{max(1, len(devices) // num_needed)} can work at once"
