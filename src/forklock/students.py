@@ -32,6 +32,15 @@ def students_of(recipe: Recipe) -> list[Student]:
     return [_with_its_decodings(name, changed) for name, changed in [(OWN, recipe), *named]]
 
 
+def replicates_of(recipe: Recipe) -> list[tuple[str, ...]]:
+    """Names of students that differ in the seed of their samples and training alone; none where nothing is repeated."""
+    alike: dict[str, list[str]] = {}
+    for student in students_of(recipe):
+        key = student.recipe.model_copy(update={"seed": 0}).model_dump_json()
+        alike.setdefault(key, []).append(student.name)
+    return [tuple(names) for names in alike.values() if len(names) > 1]
+
+
 def labels_of(recipe: Recipe) -> dict[str, str]:
     """What tables, figures and sentences call each model. A baseline that is not self-distillation is no `+SSD`."""
     kind = "verified-only" if recipe.train.only_verified_samples else "+SSD"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from report_cases import Counts, concluded, demo
+from rich.console import Console
 
+from forklock import recipes
 from forklock.config import Recipe
 from forklock.evaluate.points import PointPlan
-from forklock.evaluate.words import CHOSEN_BASE, CHOSEN_STUDENT, FIXED_BEFORE, TIE
+from forklock.evaluate.table import render
+from forklock.evaluate.words import CHOSEN_BASE, CHOSEN_STUDENT, FIXED_BEFORE, POOLED, TIE
+from forklock.report.result_tables import claims_table
+from forklock.students import replicates_of
 
 NUM_PROBLEMS = 30
 BASE_OWN = "the base at its own decoding (T=0.7 k=20 p=0.8)"
@@ -122,7 +128,7 @@ def test_the_best_is_the_best_at_each_k(tmp_path: Path) -> None:
 
 
 def test_length_and_equal_budgets_are_in_one_sentence(tmp_path: Path) -> None:
-    """A student's sample is half as long again: none fits into the base's tokens for one."""
+    """A student's sample is half as long again: it gets two for the base's three."""
     report = concluded(bare("evaluate.pass_k=[1, 10]"), tmp_path, by_setting(4, student_1_6=5))
     [sentence] = [each for each in benchmark_of(report)["verdict"] if each.startswith("Length") and "soft" not in each]
     assert sentence == (
@@ -143,3 +149,44 @@ def test_nothing_is_said_of_a_base_alone(tmp_path: Path) -> None:
     report = concluded(recipe, tmp_path, by_setting(4), models=("base",))
     assert benchmark_of(report)["verdict"] == []
     assert sorted(Path(path).suffix for path in report["figures"]) == [".csv", ".png", ".svg"]
+
+
+def test_training_seeds_are_taken_together_first(tmp_path: Path) -> None:
+    """Three seeds with 5, 6 and 7 right of ten, on a base with 4; only those that differ in nothing else."""
+    seeds = bare("students.again.seed=1", "students.third.seed=2")
+    counts = {"base": 4, "student": 5, "again": 6, "third": 7, "soft": 3}
+    report = concluded(seeds, tmp_path, lambda plan: [counts[plan.model]] * NUM_PROBLEMS)
+    benchmark = benchmark_of(report)
+    [found] = benchmark["pooled"]
+    assert found["models"] == ["student", "again", "third"]
+    assert found["pass_at_k"]["all"]["pass@1"]["mean"] == pytest.approx(0.6)
+    assert found["means"] == {"pass@1": pytest.approx([0.5, 0.6, 0.7])}
+    assert found["difference"]["easy"]["pass@1"]["mean"] == pytest.approx(0.2)
+    assert benchmark["verdict"][0] == (
+        "pass@1: +SSD, 3 training seeds (T=1.6 k=20 p=0.8; 50.0, 60.0, 70.0) "
+        f"beats {BASE_OWN} by +20.0 points (+20.0 to +20.0)."
+    )
+    assert POOLED in benchmark["verdict"]
+    console = Console(width=200, file=StringIO())
+    console.print(render(report))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "+SSD, 3 training seeds T=1.6 k=20 p=0.8" in text
+    assert "+SSD, 3 training seeds: difference" in text
+    [claims] = [claims_table("microworld", benchmark, [1], ["own"])]
+    assert claims is not None
+    assert claims.rows[-1].cells[0].text == "+20.0"
+
+
+def test_seeds_are_not_taken_together_before_all_are_complete(tmp_path: Path) -> None:
+    recipe = bare("students.again.seed=1")
+    report = concluded(recipe, tmp_path, lambda plan: HALF_SURE, models=("base", "student", "soft"))
+    assert benchmark_of(report)["pooled"] == []
+    assert POOLED not in benchmark_of(report)["verdict"]
+
+
+def test_students_of_the_confirmation_are_three_seeds_of_each_target() -> None:
+    assert replicates_of(recipes.load(["demo-confirm"])) == [
+        ("student", "hard-seed1", "hard-seed2"),
+        ("soft", "soft-seed1", "soft-seed2"),
+    ]
+    assert replicates_of(recipes.load(["demo"])) == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from forklock.evaluate.metrics import ALL, Point, compare
+from forklock.evaluate.metrics import ALL, Point, Pool, Scored, compare
 from forklock.evaluate.points import PointPlan
 from forklock.students import BASE
 
@@ -35,6 +35,18 @@ class Contest:
 
 
 @dataclass(frozen=True)
+class PooledContest:
+    """Replicates of a student, each at its own decoding, against one rival at one k."""
+
+    k: int
+    base: Rival
+    base_stage: str
+    num_base_points: int
+    differences: dict[str, dict[str, Any] | None]
+    """Mean of the students minus base, by group; None where undefined."""
+
+
+@dataclass(frozen=True)
 class Field:
     """All points of one benchmark that are complete."""
 
@@ -55,15 +67,26 @@ class Field:
             for contest in self._contests_of(name, own, k)
         ]
 
+    def pooled(self, pool: Pool) -> list[dict[str, Any]]:
+        """The same of replicates taken together, as JSON."""
+        return [
+            asdict(PooledContest(k, rival, self.stages[base], num_points, self._differences(base, pool, k)))
+            for k in self.pass_k
+            for rival, base, num_points in self._rivals(k)
+        ]
+
+    def _differences(self, base: PointPlan, student: Scored, k: int) -> dict[str, dict[str, Any] | None]:
+        by_group = compare(self.points[base], student, [k])
+        return {group: by_k[f"pass@{k}"] for group, by_k in by_group.items()}
+
     def _contests_of(self, name: str, own: PointPlan, k: int) -> Iterator[Contest]:
-        found: dict[tuple[PointPlan, PointPlan], dict[str, Any]] = {}
+        found: dict[tuple[PointPlan, PointPlan], dict[str, dict[str, Any] | None]] = {}
         rivals = list(self._rivals(k))
         for form, student, num_student_points in self._forms(name, own, k):
             # A chosen point is put against chosen ones, where there are any.
             for rival, base, num_base_points in rivals if form == "own" else rivals[1:] or rivals:
                 if (student, base) not in found:
-                    by_group = compare(self.points[base], self.points[student], [k])
-                    found[student, base] = {group: by_k[f"pass@{k}"] for group, by_k in by_group.items()}
+                    found[student, base] = self._differences(base, self.points[student], k)
                 yield Contest(
                     model=name,
                     k=k,

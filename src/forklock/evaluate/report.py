@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 from forklock.config import BenchmarkName, Recipe
 from forklock.decoding import Decoding
 from forklock.evaluate.contests import Field, best_of
-from forklock.evaluate.metrics import Point, compare, compare_at_budgets, describe
+from forklock.evaluate.metrics import Point, Pool, compare, compare_at_budgets, describe, scores
 from forklock.evaluate.points import PointPlan
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
 from forklock.run_dir.manifest import MANIFEST_NAME
-from forklock.students import BASE, OWN, labels_of, students_of
+from forklock.students import BASE, OWN, labels_of, replicates_of, students_of
 
 CHOSEN_ON_THESE = "chosen as the best of the sweep on the same problems, so its mean is too high"
 NOT_DISTILLATION = (
@@ -92,15 +92,34 @@ class _Benchmark:
                 if name != OWN and self._of(name)
                 for point in [self._own(name, decoding)]
             },
-            "contests": self._contests(base),
+            "contests": self._field(base).contests() if base else [],
+            "pooled": list(self._pooled(base, best)),
         }
 
-    def _contests(self, base: PointPlan | None) -> list[dict[str, Any]]:
-        if base is None:
-            return []
+    def _field(self, base: PointPlan) -> Field:
         own = {name: self._own(name, decoding) for name, decoding in self._students.items()}
         students = {name: plan for name, plan in own.items() if plan is not None}
-        return Field(self._points, self._stages, base, students, self._recipe.evaluate.pass_k).contests()
+        return Field(self._points, self._stages, base, students, self._recipe.evaluate.pass_k)
+
+    def _pooled(self, base: PointPlan | None, best: PointPlan | None) -> Iterator[dict[str, Any]]:
+        """Students that differ by their training's seed alone, taken together once all of them are complete."""
+        labels, pass_k = labels_of(self._recipe), self._recipe.evaluate.pass_k
+        for names in replicates_of(self._recipe):
+            plans = [self._own(name, self._students[name]) for name in names]
+            points = [self._points[plan] for plan in plans if plan is not None]
+            if base is None or best is None or len(points) < len(names):
+                continue
+            pool = Pool(f"{labels[names[0]]}, {len(names)} training seeds", points)
+            yield {
+                "label": pool.title,
+                "models": list(names),
+                "decoding": asdict(self._students[names[0]]),
+                "pass_at_k": scores(pool, pass_k),
+                "means": {f"pass@{k}": [_mean(point, k) for point in points] for k in pass_k},
+                "difference": compare(self._points[base], pool, pass_k),
+                "difference_to_best_base": compare(self._points[best], pool, pass_k),
+                "contests": self._field(base).pooled(pool),
+            }
 
     def _comparison(self, plan: PointPlan | None, base: PointPlan | None, best: PointPlan | None) -> dict[str, Any]:
         """A student's own point against the base's own and the base's best."""
@@ -136,6 +155,11 @@ class _Benchmark:
         return notes
 
 
+def _mean(point: Point, k: int) -> float | None:
+    values = point.pass_at(k)
+    return None if values is None else float(values.mean())
+
+
 def report_of_file(
     benchmark: BenchmarkName, point: Point, notes: Sequence[str], pass_k: Sequence[int]
 ) -> dict[str, Any]:
@@ -157,6 +181,7 @@ def report_of_file(
                 "matched_budgets": None,
                 "others": {},
                 "contests": [],
+                "pooled": [],
             }
         },
     }

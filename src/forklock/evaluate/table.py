@@ -58,6 +58,9 @@ def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]
     for label, point in rows.items():
         setting = f" {setting_text(point['decoding'])}" if point["decoding"] else ""
         table.add_row(f"{label}{setting}", *(estimate_text(point["pass_at_k"][group][metric]) for group in groups))
+    for found in benchmark["pooled"]:
+        label = f"{found['label']} {setting_text(found['decoding'])}"
+        table.add_row(label, *(estimate_text(found["pass_at_k"][group][metric]) for group in groups))
     for label, found in comparisons(benchmark, has_best=BEST in rows):
         if found is not None:
             table.add_row(label, *(_difference(found[group][metric]) for group in groups))
@@ -65,7 +68,8 @@ def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]
 
 
 def comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple[str, Any]]:
-    for student, comparison in {"": benchmark, **benchmark["others"]}.items():
+    pooled = {found["label"]: found for found in benchmark["pooled"]}
+    for student, comparison in {"": benchmark, **benchmark["others"], **pooled}.items():
         prefix = f"{student}: " if student else ""
         yield f"{prefix}difference", comparison["difference"]
         if has_best:
@@ -124,13 +128,14 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _budgets(budgets: dict[str, Any], label: str) -> Iterator[str]:
-    for found in budgets.values():
+    for name, found in budgets.items():
         first, second, change = (_flat(found[key]) for key in ("first", "second", "difference"))
-        budget = f"{found['budget_tokens']:,.0f} tokens a problem"
-        yield f"with {budget}: base {first}, {label} {second}, difference {change}"
+        budget = f"{found['budget_tokens']:,.0f} tokens a problem ({name})"
+        samples = [f"in {found[key]:.2f} samples" for key in ("first_samples", "second_samples")]
+        yield f"with {budget}: base {first} {samples[0]}, {label} {second} {samples[1]}, difference {change}"
 
 
 def _flat(found: dict[str, Any] | None) -> str:
     if found is None:
-        return "undefined (more would fit than were drawn)"
+        return "undefined (fewer than k samples were drawn)"
     return _difference(found).replace("\n", ", ") if "p_value" in found else estimate_text(found)

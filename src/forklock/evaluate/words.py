@@ -19,6 +19,10 @@ ROUNDING = 1e-9
 CHOSEN_BASE = (
     "Caution: the base's best was chosen on these same problems, which flatters the base in comparisons with it."
 )
+POOLED = (
+    "Several training seeds together: a problem counts by its mean over them; intervals say how sure that mean is over "
+    "problems like these, and the means in brackets how far seeds differ."
+)
 CHOSEN_STUDENT = "Caution: a student's best was chosen on these same problems too, which flatters the student just so."
 FIXED_BEFORE = "Caution: a student's own decoding counts only if it was fixed before any of these results was seen."
 TIE = "A tie says that these problems do not tell the two apart, not that they are equal."
@@ -26,6 +30,7 @@ TIE = "A tie says that these problems do not tell the two apart, not that they a
 
 def verdict(benchmark: dict[str, Any], pass_k: Sequence[int]) -> list[str]:
     """Of one benchmark of `report.gather`, over all its problems; nothing before a student and the base are complete.
+    Students that were trained with several seeds come first, all seeds together.
 
     A difference whose whole interval is above 0 is "beats", below 0 "is behind", any other "ties with". Many such
     claims stand side by side, and none is corrected for that.
@@ -33,13 +38,14 @@ def verdict(benchmark: dict[str, Any], pass_k: Sequence[int]) -> list[str]:
     contests = benchmark["contests"]
     points = {point["stage"]: point for point in benchmark["points"]}
     own = {contest["model"]: contest["student_stage"] for contest in contests if contest["student"] == "own"}
-    sentences: list[str] = []
+    sentences = [sentence for found in benchmark["pooled"] for sentence in _of_replicates(found, points)]
     for student, stage in own.items():
         for form in FORMS:
             for k in pass_k:
                 sentences += [sentence for _, sentence in sentences_about(benchmark, student, form, k)]
         sentences.append(_length(benchmark, student, points[stage], points))
     if contests:
+        sentences += [POOLED] if benchmark["pooled"] else []
         sentences += _cautions(contests, sentences, points[benchmark["base"]]["num_problems"])
     return sentences
 
@@ -68,6 +74,19 @@ def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int)
         base = f"the base at {titles} ({setting(points[base_stage]['decoding'])})"
         found = alike[0]["differences"][ALL]
         yield claim_of(found), f"pass@{k}: {who} ({decoding}) {_claim(found, base)}."
+
+
+def _of_replicates(found: dict[str, Any], points: dict[str, Any]) -> Iterator[str]:
+    """Of models that differ by their seed, together; then each model has its own sentences."""
+    for contest in found["contests"]:
+        means = ", ".join(_percent(mean) for mean in found["means"][f"pass@{contest['k']}"])
+        base = f"the base at {rival_title(contest)} ({setting(points[contest['base_stage']]['decoding'])})"
+        claim = _claim(contest["differences"][ALL], base)
+        yield f"pass@{contest['k']}: {found['label']} ({setting(found['decoding'])}; {means}) {claim}."
+
+
+def _percent(mean: float | None) -> str:
+    return "undefined" if mean is None else f"{100 * mean:.1f}"
 
 
 def rival_title(contest: dict[str, Any]) -> str:

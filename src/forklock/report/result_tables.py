@@ -33,6 +33,13 @@ def result_tables(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) -
             for label, point in rows.items()
         ]
         lines += [
+            Row(
+                Cell(found["label"], setting_text(found["decoding"])),
+                tuple(estimate(found["pass_at_k"][group][metric]) for group in groups),
+            )
+            for found in benchmark["pooled"]
+        ]
+        lines += [
             Row(Cell(label), tuple(difference(found[group][metric]) for group in groups), is_comparison=True)
             for label, found in comparisons(benchmark, has_best="best base" in rows)
             if found is not None
@@ -75,10 +82,22 @@ def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fo
         label = Cell(f"against the base at {rival_title(first)}", who)
         cells = [difference(by_k[k]["differences"][ALL]) if k in by_k else UNDEFINED for k in pass_k]
         lines.append(Row(label, tuple(cells)))
+    lines += _claims_of_replicates(benchmark, pass_k) if "own" in forms else []
     columns = ("", *(f"pass@{k}" for k in pass_k))
     kind = "own" if "own" in forms else "best"
     title = f"{name}: student minus base, all problems"
     return Table(f"claims-{kind}-{name}", title, columns, tuple(lines), PAIRED)
+
+
+def _claims_of_replicates(benchmark: dict[str, Any], pass_k: Sequence[int]) -> Iterator[Row]:
+    for found in benchmark["pooled"]:
+        by_rival: dict[str, dict[int, dict[str, Any]]] = {}
+        for contest in found["contests"]:
+            by_rival.setdefault(contest["base"], {})[contest["k"]] = contest
+        for by_k in by_rival.values():
+            label = f"against the base at {rival_title(next(iter(by_k.values())))}"
+            cells = [difference(by_k[k]["differences"][ALL]) if k in by_k else UNDEFINED for k in pass_k]
+            yield Row(Cell(label, f"{found['label']}, {setting(found['decoding'])}"), tuple(cells))
 
 
 def length_table(name: str, benchmark: dict[str, Any]) -> Table:
@@ -126,8 +145,8 @@ def budget_table(name: str, benchmark: dict[str, Any]) -> Table | None:
     if not rows:
         return None
     note = (
-        "The chance that one of as many samples as fit is right. The budget is k times the base's mean length. A dash: "
-        "more samples would fit than were drawn."
+        "The chance that one of as many samples as the tokens pay for is right: k samples of the model that writes "
+        "less, fewer of the other. A part of a sample is one that is drawn with that chance."
     )
     columns = ("", "base", "student", "difference")
     return Table(f"budgets-{name}", f"{name}: at equal numbers of tokens", columns, rows, note)
