@@ -135,6 +135,7 @@ def test_rows_are_what_the_verdicts_say(recipe: Recipe, tmp_path: Path) -> None:
         product = float(row["train_temperature"]) * float(row["eval_temperature"])
         assert float(row["effective_temperature"]) == product
         assert row["state"] == "done"
+        assert float(row["mean_code_blocks"]) == sum(verdict.num_code_blocks for verdict in found) / len(found)
     benchmark = report["benchmarks"]["livecodebench-v6"]
     (best,) = [found for found in benchmark["best"] if found["k"] == 1]
     highest = max(rows, key=lambda row: float(row["all_pass@1_mean"]))

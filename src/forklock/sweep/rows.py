@@ -19,7 +19,14 @@ from forklock.sweep.cells import Cell
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 GROUPS = ("all", "easy", "medium", "hard")
-SHARES = ("num_problems", "num_samples_per_problem", "share_without_code", "share_at_limit", "mean_tokens")
+SHARES = (
+    "num_problems",
+    "num_samples_per_problem",
+    "share_without_code",
+    "share_at_limit",
+    "mean_tokens",
+    "mean_code_blocks",
+)
 
 
 class Points:
