@@ -6,12 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from forklock import running
 from forklock.config import Recipe
 from forklock.planning.errors import PlanError
+from forklock.planning.side_by_side import Interval, shares_of_time
 from forklock.prompts.stage import COUNTS_FILE
 from forklock.run_dir import Manifest, Stage, Tree, read_events, read_manifest, read_provenance
 from forklock.run_dir.manifest import MANIFEST_NAME
@@ -87,9 +89,10 @@ def measure(run_dir: Path) -> Measured:
     """Of a run folder with at least its synthesis complete."""
     recipe = running.recipe_of(run_dir)
     found, seconds = Measured(run_dir, recipe), _work_s(run_dir)
-    for stage in whole_plan(recipe).stages.values():
-        if (run_dir / stage.name / MANIFEST_NAME).is_file():
-            _add(found, stage, seconds.get(stage.name, []))
+    stages = [stage for stage in whole_plan(recipe).stages.values() if (run_dir / stage.name / MANIFEST_NAME).is_file()]
+    shares = shares_of_time({stage.name: _intervals(run_dir / stage.name) for stage in stages})
+    for stage in stages:
+        _add(found, stage, seconds.get(stage.name, []), shares[stage.name])
     if not found.drawn["synthesize"].num_samples:
         raise PlanError(f"{run_dir}: its synthesis is not complete, so there is nothing to measure; run it first")
     return found
@@ -104,7 +107,19 @@ def _work_s(run_dir: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     return found
 
 
-def _add(found: Measured, stage: Stage, events: Iterable[tuple[str, dict[str, Any]]]) -> None:
+def _intervals(folder: Path) -> list[Interval]:
+    """In which processes worked on a stage, those left out that did not live to say how long, and those that had GPUs:
+    stages taken at the same time have each its own."""
+    begun = [
+        (datetime.fromisoformat(attempt.started).timestamp(), attempt.duration_s)
+        for attempt in read_provenance(folder).attempts
+        if not attempt.machine.gpus
+    ]
+    return [(begin, begin + duration_s) for begin, duration_s in begun if duration_s is not None]
+
+
+def _add(found: Measured, stage: Stage, events: Iterable[tuple[str, dict[str, Any]]], share: float) -> None:
+    """`share`: of the machine, that the stage had."""
     folder, kind = found.run_dir / stage.name, kind_of(stage)
     manifest = read_manifest(folder / MANIFEST_NAME)
     work_s = 0.0
@@ -114,19 +129,19 @@ def _add(found: Measured, stage: Stage, events: Iterable[tuple[str, dict[str, An
             took = details["num_tokens"] / details["tokens_per_s"]
             drawn.num_samples += details["num_samples"]
             drawn.num_tokens += details["num_tokens"]
-            drawn.seconds += took
+            drawn.seconds += took * share
         elif name == "graded":
             took = details["num_samples"] / details["samples_per_s"]
             found.num_graded += details["num_samples"]
-            found.grading_s += took
+            found.grading_s += took * share
         else:
-            took = _add_training(found, folder, details)
+            took = _add_training(found, folder, details, share)
         work_s += took
     attempts = read_provenance(folder).attempts
     if attempts:
         found.num_cpus = attempts[-1].machine.num_cpus
     if len(attempts) == 1 and attempts[0].duration_s is not None:
-        found.overheads_s[kind].append(max(0.0, attempts[0].duration_s - work_s))
+        found.overheads_s[kind].append(max(0.0, attempts[0].duration_s - work_s) * share)
     if kind in ("synthesize", "evaluate"):
         _add_shards(found, kind, folder, manifest)
     elif kind == "prompts":
@@ -136,18 +151,17 @@ def _add(found: Measured, stage: Stage, events: Iterable[tuple[str, dict[str, An
         found.analysis_bytes += num_bytes(manifest)
 
 
-def _add_training(found: Measured, folder: Path, details: dict[str, Any]) -> float:
+def _add_training(found: Measured, folder: Path, details: dict[str, Any], share: float) -> float:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     left_out = sum(summary["num_degenerate"].values()) + summary["num_too_long"]
     found.num_samples_given_to_training += summary["num_samples"]
     found.num_samples_left_out += left_out
     if not details["num_steps"] or not details["tokens_per_s"]:
         return 0.0
-    share = details["num_steps"] / summary["num_steps"]
-    tokens = summary["num_tokens_trained"] * share
+    tokens = summary["num_tokens_trained"] * details["num_steps"] / summary["num_steps"]
     took = float(tokens / details["tokens_per_s"])
     found.num_trained_tokens += tokens
-    found.training_s += took
+    found.training_s += took * share
     return took
 
 

@@ -1,0 +1,31 @@
+"""What part of the machine's time a stage had where several worked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+Interval = tuple[float, float]
+"""Begin and end, in seconds of any clock."""
+
+
+def shares_of_time(intervals_of: Mapping[str, Sequence[Interval]]) -> dict[str, float]:
+    """Each name's time, every moment counted as one part in as many as were at work in it, over its whole time.
+
+    One alone has 1. Times multiplied by shares add up to the time in which anything was at work.
+    """
+    counted: dict[str, float] = dict.fromkeys(intervals_of, 0.0)
+    moments = sorted({moment for intervals in intervals_of.values() for interval in intervals for moment in interval})
+    changes: dict[float, list[tuple[int, str]]] = {moment: [] for moment in moments}
+    for name, intervals in intervals_of.items():
+        for begin, end in intervals:
+            changes[begin].append((1, name))
+            changes[end].append((-1, name))
+    at_work: dict[str, int] = dict.fromkeys(intervals_of, 0)
+    for index, moment in enumerate(moments):
+        for change, name in changes[moment]:
+            at_work[name] += change
+        busy = [name for name, number in at_work.items() if number]
+        for name in busy:
+            counted[name] += (moments[index + 1] - moment) / len(busy)
+    whole = {name: sum(end - begin for begin, end in intervals) for name, intervals in intervals_of.items()}
+    return {name: counted[name] / whole[name] if whole[name] else 1.0 for name in intervals_of}
