@@ -1,4 +1,4 @@
-"""A sweep in a process of its own, stopped when the chosen event is about to be written; workers that know fakes."""
+"""Commands in processes of their own, stopped when the chosen event is about to be written; workers that know fakes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from sweep_cases import use_fake_training
 
+from forklock import running
 from forklock.config import Recipe
 from forklock.parallel import workers
 from forklock.run_dir.events import Event, EventLog
@@ -16,6 +17,16 @@ from forklock.sweep.taking import run_sweep
 
 
 def sweep(recipe: Recipe, run_dir: Path, at_event: int, num_parallel: int = 1, number: int = signal.SIGKILL) -> None:
+    _stop_at_event(at_event, number)
+    run_sweep(recipe, run_dir, num_parallel=num_parallel)
+
+
+def evaluation(recipe: Recipe, run_dir: Path, at_event: int, number: int) -> None:
+    _stop_at_event(at_event, number)
+    running.run_evaluation(recipe, run_dir, num_parallel=2)
+
+
+def _stop_at_event(at_event: int, number: int) -> None:
     use_fake_training()
     workers._work = work
     keep, num_kept = EventLog.keep, 0
@@ -28,7 +39,6 @@ def sweep(recipe: Recipe, run_dir: Path, at_event: int, num_parallel: int = 1, n
         keep(self, record)
 
     EventLog.keep = keep_or_die  # type: ignore[method-assign]
-    run_sweep(recipe, run_dir, num_parallel=num_parallel)
 
 
 _work: Any = workers._work

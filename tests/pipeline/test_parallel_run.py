@@ -1,8 +1,11 @@
-"""A run whose stages are taken several at a time: the same verdicts, and the first failure stops it."""
+"""A run whose stages are taken several at a time: the same verdicts, stopped or not; the first failure stops it."""
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,27 @@ def test_the_first_failure_stops_it_and_another_call_goes_on(
     running.run_evaluation(recipe, tmp_path / "run")
     running.run_evaluation(recipe, tmp_path / "whole")
     assert contents(recipe, tmp_path / "run") == contents(recipe, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_stopped_and_called_again_it_equals_one_that_ran_through(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_work", sweep_child.work)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    running.run_evaluation(recipe, whole)
+    context = multiprocessing.get_context("forkserver")
+    for at_event, number in [(2, signal.SIGKILL), (9, signal.SIGINT), (3, signal.SIGKILL)]:
+        at_event += len({event.stage for event in read_events(stopped) if event.event == "stage_finished"})
+        child = context.Process(target=sweep_child.evaluation, args=(recipe, stopped, at_event, number))
+        child.start()
+        child.join()
+        assert child.exitcode == (-number if number == signal.SIGKILL else 1), f"{number} at {at_event} did not come"
+        with (stopped / "run.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the last worker has ended: it was lent the lock
+    running.run_evaluation(recipe, stopped, num_parallel=2)
+    assert contents(recipe, stopped) == contents(recipe, whole)
+    assert running.repair(stopped) == ()
 
 
 def test_a_recipe_asks_for_no_more_than_there_is_room_for(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
