@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, RunFolder, console, print_json
+from forklock.commands.options import AsJson, RunFolder, console, print_json, print_place
 from forklock.export.formats import Format
 
 app = typer.Typer(help="A run's samples for other trainers, and its model.", no_args_is_help=True)
@@ -38,7 +38,7 @@ def export_samples(
             "were drawn: who reads the text trains on those",
             soft_wrap=True,
         )
-    say.print(f"Written: {out}", soft_wrap=True, highlight=False)
+    print_place("Written", out)
 
 
 @app.command("model")
@@ -56,6 +56,6 @@ def export_model(
     if as_json:
         print_json({"out": str(out), "pushed_to": address})
         return
-    console().print(f"Model: {out}", soft_wrap=True, highlight=False)
+    print_place("Model", out)
     if address is not None:
-        console().print(f"Pushed: {address}", soft_wrap=True, highlight=False)
+        print_place("Pushed", address)

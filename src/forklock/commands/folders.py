@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, RunFolder, console, escape, print_json
+from forklock.commands.options import AsJson, RunFolder, console, escape, print_json, print_place
 
 
 def status(
@@ -68,4 +68,4 @@ def report(run_dir: RunFolder, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"run_dir": str(run_dir), "report": str(path)})
         return
-    console().print(f"Report: {path}", soft_wrap=True, highlight=False)
+    print_place("Report", path)

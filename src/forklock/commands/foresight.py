@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, Overrides, RecipeNames, RunDir, UnsafeExecution, console, print_json
+from forklock.commands.options import (
+    AsJson,
+    Overrides,
+    RecipeNames,
+    RunDir,
+    UnsafeExecution,
+    chosen_run,
+    console,
+    print_json,
+    print_place,
+)
 
 
 def plan(
@@ -20,11 +30,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a recipe would cost: samples, tokens, steps, disk, memory of a device, time; nothing is run."""
-    from forklock import recipes
     from forklock.planning.estimate import estimate
 
-    composed = recipes.load(recipe, overrides or [])
-    found = estimate(composed, run_dir or Path("runs") / composed.name, measured_in)
+    composed, folder = chosen_run(recipe, run_dir, overrides)
+    found = estimate(composed, folder, measured_in)
     if as_json:
         print_json(found.as_json())
         return
@@ -41,12 +50,11 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """Play students with the frozen model instead of training them: predicted pass@k over the recipe's settings."""
-    from forklock import recipes, running
+    from forklock import running
     from forklock.preview import cells, figure, prediction
 
-    composed = recipes.load(recipe, overrides or [])
+    composed, folder = chosen_run(recipe, run_dir, overrides)
     cells.check_engine(composed)
-    folder = run_dir or Path("runs") / composed.name
     points = [*cells.base_points(composed), *cells.played_points(composed)]
     running.run_points(composed, folder, points, allow_unsafe=unsafe)
     report = prediction.gather(composed, folder)
@@ -58,4 +66,4 @@ def preview(
 
     console().print(render(report))
     if paths:
-        console().print(f"Figures (PNG, SVG, CSV): {folder / figure.FOLDER}", soft_wrap=True, highlight=False)
+        print_place("Figures (PNG, SVG, CSV)", folder / figure.FOLDER)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, UnsafeExecution, console, print_json
+from forklock.commands.options import AsJson, UnsafeExecution, console, print_json, print_place
 
 
 def grade(
@@ -45,4 +45,4 @@ def grade(
         print_json({"run_dir": str(folder), **report})
         return
     console().print(render(report))
-    console().print(f"Verdicts: {folder / 'grade'}", soft_wrap=True, highlight=False)
+    print_place("Verdicts", folder / "grade")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.commands.options import AsJson, console, escape, print_json
+from forklock.commands.options import AsJson, console, escape, print_json, print_place
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -47,4 +47,4 @@ def toy(
         print_json({**result.model_dump(mode="json"), "figures": [str(path) for path in paths]})
         return
     console().print(toy.render(result))
-    console().print(f"Figures (PNG and SVG): {folder}", soft_wrap=True, highlight=False)
+    print_place("Figures (PNG and SVG)", folder)

@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from forklock.config import Recipe
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 RecipeNames = Annotated[list[str], typer.Argument(help="Names or files, composed left to right.", metavar="RECIPE...")]
 RunDir = Annotated[
@@ -36,9 +38,15 @@ UnsafeExecution = Annotated[
 ]
 
 
-def overrides_with(overrides: list[str] | None, cluster: str | None) -> list[str]:
-    """Those of `--set`, and what `--cluster` stands for."""
-    return [*(overrides or []), *([] if cluster is None else [f"cluster.address={json.dumps(cluster)}"])]
+def chosen_run(
+    names: list[str], run_dir: Path | None, overrides: list[str] | None, cluster: str | None = None
+) -> tuple[Recipe, Path]:
+    """The recipe that the options describe, and the folder of its run."""
+    from forklock import recipes
+
+    address = [] if cluster is None else [f"cluster.address={json.dumps(cluster)}"]
+    recipe = recipes.load(names, [*(overrides or []), *address])
+    return recipe, run_dir or Path("runs") / recipe.name
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -49,6 +57,11 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+def print_place(name: str, place: Path | str) -> None:
+    """On one line, however long, so that it can be copied."""
+    console().print(f"{name}: {place}", soft_wrap=True, highlight=False)
 
 
 def escape(text: str) -> str:

@@ -16,9 +16,10 @@ from forklock.commands.options import (
     RecipeNames,
     RunDir,
     UnsafeExecution,
+    chosen_run,
     console,
-    overrides_with,
     print_json,
+    print_place,
 )
 from forklock.train import launch
 
@@ -33,10 +34,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Everything: prompts, samples, training, evaluation of both models, analysis, report; goes on where it stopped."""
-    from forklock import recipes, running
+    from forklock import running
 
-    composed = recipes.load(recipe, overrides_with(overrides, cluster))
-    folder = run_dir or Path("runs") / composed.name
+    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
     running.run_all(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
     from forklock.report import REPORT_FILE, build
 
@@ -54,10 +54,9 @@ def synthesize(
     as_json: AsJson = False,
 ) -> None:
     """Read the prompts and sample from the frozen model; goes on where a killed call stopped."""
-    from forklock import recipes, running
+    from forklock import running
 
-    composed = recipes.load(recipe, overrides_with(overrides, cluster))
-    folder = run_dir or Path("runs") / composed.name
+    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
     running.run_until(composed, folder, "synthesize")
     from forklock.synthesize.report import gather, render
 
@@ -66,7 +65,7 @@ def synthesize(
         print_json({"run_dir": str(folder), **report})
         return
     console().print(render(report))
-    console().print(f"Samples: {folder / 'synthesize'}", soft_wrap=True, highlight=False)
+    print_place("Samples", folder / "synthesize")
 
 
 def train(
@@ -84,11 +83,10 @@ def train(
     if launch.rank() > 0:
         train_stage.follow()
         return
-    from forklock import recipes, running
+    from forklock import running
 
     on_processes = [] if processes is None else [f"train.num_processes={processes}"]
-    composed = recipes.load(recipe, [*overrides_with(overrides, cluster), *on_processes])
-    folder = run_dir or Path("runs") / composed.name
+    composed, folder = chosen_run(recipe, run_dir, [*(overrides or []), *on_processes], cluster)
     with launch.leading():
         summary = running.run_until(composed, folder, "train")
     if as_json:
@@ -98,7 +96,7 @@ def train(
 
     console().print(render(summary))
     training = running.plan_of(composed).trainings["student"]
-    console().print(f"Model: {folder / training / 'model'}", soft_wrap=True, highlight=False)
+    print_place("Model", folder / training / "model")
 
 
 def evaluate(
@@ -114,10 +112,9 @@ def evaluate(
     """Sample both models on the benchmarks, grade, and compare; does what is missing before that."""
     if only not in (None, "base", "student"):
         raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
-    from forklock import recipes, running
+    from forklock import running
 
-    composed = recipes.load(recipe, overrides_with(overrides, cluster))
-    folder = run_dir or Path("runs") / composed.name
+    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
     running.run_evaluation(
         composed,
         folder,
@@ -139,10 +136,9 @@ def analyze(
     as_json: AsJson = False,
 ) -> None:
     """Measure forks and locks: both models over solutions held out from training, position by position."""
-    from forklock import recipes, running
+    from forklock import running
 
-    composed = recipes.load(recipe, overrides_with(overrides, cluster))
-    folder = run_dir or Path("runs") / composed.name
+    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
     summary = running.run_until(composed, folder, "analyze")
     if as_json:
         print_json({"run_dir": str(folder), **summary})
@@ -150,7 +146,7 @@ def analyze(
     from forklock.analyze.report import render
 
     console().print(render(summary))
-    console().print(f"Figures and rows: {folder / 'analyze'}", soft_wrap=True, highlight=False)
+    print_place("Figures and rows", folder / "analyze")
 
 
 def _show_outcome(outcome: dict[str, Any], folder: Path, places: dict[str, str], *, as_json: bool) -> None:
@@ -163,4 +159,4 @@ def _show_outcome(outcome: dict[str, Any], folder: Path, places: dict[str, str],
         return
     console().print(render(outcome))
     for name, place in {"Figures (PNG, SVG, CSV)": FIGURES_FOLDER, **places}.items():
-        console().print(f"{name}: {folder / place}", soft_wrap=True, highlight=False)
+        print_place(name, folder / place)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from forklock.commands.options import (
@@ -14,9 +12,10 @@ from forklock.commands.options import (
     RecipeNames,
     RunDir,
     UnsafeExecution,
+    chosen_run,
     console,
-    overrides_with,
     print_json,
+    print_place,
 )
 
 
@@ -34,11 +33,9 @@ def sweep(
     A stage that fails takes the cells that need it with it and no others; the exit code is 1 then, and the same
     command tries them again.
     """
-    from forklock import recipes
     from forklock.sweep.taking import run_sweep
 
-    composed = recipes.load(recipe, overrides_with(overrides, cluster))
-    folder = run_dir or Path("runs") / composed.name
+    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
     failures = run_sweep(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
     from forklock.sweep.conclude import conclude
     from forklock.sweep.table import render
@@ -48,6 +45,6 @@ def sweep(
         print_json({"run_dir": str(folder), **report})
     else:
         console().print(render(report))
-        console().print(f"Rows, numbers and figures: {folder / 'sweep'}", soft_wrap=True, highlight=False)
+        print_place("Rows, numbers and figures", folder / "sweep")
     if failures:
         raise typer.Exit(1)
