@@ -18,14 +18,17 @@ import sys
 from types import CodeType
 from typing import Any, NoReturn
 
-from forklock.sandbox import linux, purity, python_main, reuse, wire
+from forklock.sandbox import linux, python_main, wire
 from forklock.sandbox.encoding import encode
-from forklock.sandbox.purity_nodes import ImpureError
 
 CHANNEL = 3
-"""Descriptor to the zygote: the compiled code of the first child, the value of a call."""
+"""Descriptor to the zygote: the compiled code of the first child, the value of a call. A socket where several calls
+are made, by which their arguments come."""
 SCRIPT_NAME = "script"
 NOT_FOUND = 127
+NO_STDIN = -1
+"""In the place of a descriptor: nothing is there to be read."""
+READ_SIZE = 1 << 16
 fork_hooks: list[dict[str, Any]] = []
 """What the zygote's modules want done around a fork. For forks of the program, not for the zygote's own."""
 
@@ -34,16 +37,12 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
     """Never returns. `descriptors` become 0, 1, 2 and the channel."""
     code = 1
     try:
-        _prepare(job.bounds, descriptors, has_namespaces=has_namespaces)
+        _prepare(job, descriptors, has_namespaces=has_namespaces)
         if job.kind == wire.SCRIPT:
-            _limit(resource.RLIMIT_AS, job.bounds.memory_bytes, job.bounds.memory_bytes)
             _become(job)
-        modules = _announce(job.source) if job.session else None
-        growth_bytes = 0 if modules is None else reuse.MAX_GROWTH_BYTES
-        _limit(resource.RLIMIT_AS, job.bounds.memory_bytes, job.bounds.memory_bytes + growth_bytes)
         compiled, message = _load(job)
-        if modules is not None:
-            reuse.serve(job, compiled, reuse.Surroundings(modules), message)
+        if job.session:
+            _make_calls(job, compiled, message)
         _send(message)
         if job.kind == wire.PROGRAM:
             os.close(CHANNEL)
@@ -60,14 +59,47 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
         os._exit(code)
 
 
-def _prepare(bounds: wire.Bounds, descriptors: tuple[int, int, int, int], *, has_namespaces: bool) -> None:
+def _make_calls(job: wire.Job, compiled: CodeType, first_words: bytes) -> None:
+    """One call after the other, as long as each ends plainly; each in a module that has just been loaded. If one does
+    not, this process ends without an answer to it: the zygote has it made again, in a process of its own.
+    `first_words` go before the first answer."""
+    recursion_limit = sys.getrecursionlimit()
+    while True:
+        arguments = marshal.loads(_receive_frame())
+        sys.setrecursionlimit(recursion_limit)
+        code, value = python_main.call(compiled, job.entry_point, arguments)
+        if code != 0:
+            os._exit(code)
+        _send(wire.pack_frame(first_words + encode(value).encode()))
+        first_words = b""
+
+
+def _receive_frame() -> bytes:
+    """Ends the process when no more come."""
+    data = os.read(CHANNEL, READ_SIZE)
+    if not data:
+        os._exit(0)
+    length = wire.LENGTH_BYTES + wire.unpack_length(data[: wire.LENGTH_BYTES])
+    if len(data) < length:
+        pieces = bytearray(data)
+        while len(pieces) < length:
+            pieces += os.read(CHANNEL, length - len(pieces)) or os._exit(0)
+        data = bytes(pieces)
+    return data[wire.LENGTH_BYTES :]
+
+
+def _prepare(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namespaces: bool) -> None:
+    bounds = job.bounds
     os.setsid()
+    if descriptors[0] == NO_STDIN:
+        descriptors = (os.open(os.devnull, os.O_RDONLY), *descriptors[1:])
     for target, descriptor in enumerate(descriptors):
         if descriptor != target:
             os.dup2(descriptor, target, inheritable=target != CHANNEL)
     os.closerange(CHANNEL + 1, 256)
     for kind, wanted in (
-        (resource.RLIMIT_NPROC, bounds.num_processes),
+        (resource.RLIMIT_NPROC, 1 if job.session else bounds.num_processes),
+        (resource.RLIMIT_AS, bounds.memory_bytes),
         (resource.RLIMIT_CPU, int(bounds.cpu_s) + 2),  # the zygote is exact; this holds if it can't look
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
         (resource.RLIMIT_NOFILE, bounds.num_open_files),
@@ -93,18 +125,6 @@ def _limit(kind: int, soft: int, hard: int) -> None:
     if highest != resource.RLIM_INFINITY:
         soft, hard = min(soft, highest), min(hard, highest)
     resource.setrlimit(kind, (soft, hard))
-
-
-def _announce(source: bytes) -> frozenset[str] | None:
-    """The modules that the program names, if its tests may share this process. Said on a socket, where nothing can be
-    unsaid, before any line of the program has run: the zygote believes the first byte, and no later one."""
-    try:
-        modules = purity.check(source)
-    except (ImpureError, SyntaxError, ValueError, RecursionError):
-        _send(wire.WILL_NOT)
-        return None
-    _send(wire.WILL_SHARE)
-    return modules
 
 
 def _load(job: wire.Job) -> tuple[CodeType, bytes]:

@@ -1,7 +1,9 @@
-"""The zygote's side of a child that several tests of one program share; `reuse.py` is the child's.
+"""The zygote's side of a child that makes several calls of one function; `child.make_calls` is the other.
 
-Short tests only: one that takes over 4% of its limit is given up and run again, alone, so that a hang costs no more
-than it may, and limits are watched where they are always watched.
+Nothing but a plain answer counts: whatever else happens, the test is run again, in a process of its own. Short tests
+only: one that takes over 4% of its limit is given up and run again alone, so that a hang costs no more than it may,
+and limits are watched where they are always watched. Such a child may start no thread and no process, so that its own
+clock has all the time that its program uses.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from dataclasses import dataclass
 from forklock.sandbox import wire
 
 SHARE_OF_LIMIT = 0.04
-"""Of CPU time; of wall time it may be ten times that, for a machine that is busy with something else."""
+"""Of the CPU limit, that a test may use or wait."""
+MAX_GROWTH_BYTES = 64 << 20
+"""Of what the process held at most, from its first answer on."""
 READ_SIZE = 1 << 16
-SEND_S = 5
-"""How long a child that was admitted may take to listen."""
 STDERR_KEPT = 16_384
 
 
@@ -37,97 +39,98 @@ class Begun:
         for descriptor in (self.handle, *self.readers):
             os.close(descriptor)
 
-    def first_word(self, longest_s: float, parent: int) -> bytes:
-        """What its channel says first; empty where it says nothing."""
-        poll = select.poll()
-        poll.register(self.readers[2], select.POLLIN)
-        poll.register(self.handle, select.POLLIN)
-        poll.register(parent, 0)  # hang-ups only
-        ready = {descriptor for descriptor, _ in poll.poll(longest_s * 1000)}
-        if parent in ready:
-            os._exit(0)
-        return os.read(self.readers[2], 1) if self.readers[2] in ready else b""
-
 
 class Kept:
-    """Lives from the first test of its program until it may not be used again, or another program comes."""
+    """Lives from the first call of its program until it may not be used again, or no more calls come."""
 
     def __init__(self, job: wire.Job, begun: Begun, parent: int) -> None:
         self.job = job
         self.begun = begun
         self.parent = parent
-        self.most_kept = (
-            job.bounds.output_bytes,
-            STDERR_KEPT,
-            job.bounds.output_bytes + wire.most_code_bytes(job.source),
-        )
-        self.socket = _socket.socket(fileno=os.dup(begun.readers[2]))
-        self.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@qq", SEND_S, 0))
+        self.longest_s = SHARE_OF_LIMIT * job.bounds.cpu_s
+        self.channel = begun.readers[2]
+        limit = struct.pack("@qq", *divmod(int(self.longest_s * 1e6), 1_000_000))
+        with_limit = _socket.socket(fileno=self.channel)
+        with_limit.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
+        with_limit.detach()
         self.clock = ~begun.pid << 3 | 2  # CPU time of the process, numbered as clock_getcpuclockid does
+        self.used_s = 0.0
+        """CPU time up to its last answer. What it uses before it is asked again is the next test's."""
+        self.status = -1
+        self.usual_bytes = 0
         self.poll = select.poll()
-        self.poll.register(parent, 0)  # hang-ups only
-        self.poll.register(begun.handle, select.POLLIN)
-        for reader in begun.readers:
+        self.poll.register(self.channel, select.POLLIN)  # first: with an answer, all that was printed before is seen
+        for reader in (begun.handle, *begun.readers[:2]):
             self.poll.register(reader, select.POLLIN)
-        for reader in begun.readers[:2]:
-            os.set_blocking(reader, False)
+        self.poll.register(parent, 0)  # hang-ups only
 
-    def run(self, arguments: bytes, stdin: int) -> wire.Report | None:
-        """None: no plain end, so the test has to be run again, alone."""
-        started, used_s = time.monotonic(), time.clock_gettime(self.clock)
-        if not self._send(wire.pack_test(arguments), stdin):
+    def close(self) -> None:
+        if self.status >= 0:
+            os.close(self.status)
+        self.begun.close()
+
+    def run(self, arguments: bytes) -> wire.Report | None:
+        """None: no plain answer, so the test has to be run again, alone."""
+        started = time.monotonic()
+        texts = bytearray(), bytearray(), bytearray()
+        try:
+            if not (self._send(wire.pack_frame(arguments), started) and self._receive(texts, started)):
+                return None
+            cpu_s = time.clock_gettime(self.clock) - self.used_s
+            peak = self._peak_memory_bytes()
+        except OSError:  # it is gone, or does not listen, or has hidden itself
             return None
-        texts = (bytearray(), bytearray(), bytearray())
-        length = wire.ANSWER_HEAD_BYTES
-        goes_on, peak = False, -1
-        while len(texts[2]) < length:
-            if not self._receive(texts):
-                return None
-            longest_s = SHARE_OF_LIMIT * self.job.bounds.cpu_s
-            if time.clock_gettime(self.clock) - used_s > longest_s or time.monotonic() - started > 10 * longest_s:
-                return None
-            if peak < 0 and len(texts[2]) >= wire.ANSWER_HEAD_BYTES:
-                goes_on, peak, rest = wire.unpack_answer_head(bytes(texts[2][: wire.ANSWER_HEAD_BYTES]))
-                length += rest
-        wall_s, cpu_s = time.monotonic() - started, time.clock_gettime(self.clock) - used_s
-        for index in (0, 1):
-            while self._read(index, texts[index]):
-                pass
-            if len(texts[index]) > self.most_kept[index]:
-                return None
-        stdout, stderr, channel = (bytes(text) for text in texts)
-        reuse = wire.KEPT if goes_on else wire.RENEWED
-        payload = channel[wire.ANSWER_HEAD_BYTES :]
+        self.usual_bytes = self.usual_bytes or peak
+        if cpu_s > self.longest_s or peak - self.usual_bytes > MAX_GROWTH_BYTES:
+            return None
+        self.used_s += cpu_s
+        is_used_up = self.used_s > self.job.bounds.cpu_s / 2  # the kernel ends it at its limit
+        wall_s = time.monotonic() - started
+        stdout, stderr, channel = map(bytes, texts)
+        payload = channel[wire.LENGTH_BYTES :]
         if not self.job.code:  # the parent has it now: a child that compiled again would send it before its value
             self.job = self.job._replace(code=wire.split_code(payload)[0])
+        reuse = wire.RENEWED if is_used_up else wire.KEPT
         return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, peak, reuse, stdout, stderr, payload)
 
-    def _send(self, message: bytes, stdin: int) -> bool:
-        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", stdin))]
-        try:
-            sent = self.socket.sendmsg([message], ancillary)
-            self.socket.sendall(memoryview(message)[sent:])
-        except OSError:  # it is gone, or does not listen
-            return False
-        return True
-
-    def _receive(self, texts: tuple[bytearray, ...]) -> bool:
-        """Waits a little for something to read. False: the child ended, or wrote too much."""
-        ready = [descriptor for descriptor, _ in self.poll.poll(SHARE_OF_LIMIT * self.job.bounds.cpu_s * 1000)]
-        if self.parent in ready:
-            os._exit(0)  # process 1 of the namespace: takes everything with it
-        if self.begun.handle in ready:
-            return False
-        for index, reader in enumerate(self.begun.readers):
-            if reader in ready and not (self._read(index, texts[index]) and len(texts[index]) <= self.most_kept[index]):
+    def _send(self, message: bytes, started: float) -> bool:
+        """False where it takes too long to listen."""
+        sent = os.write(self.channel, message)
+        while sent < len(message):
+            if time.monotonic() - started > self.longest_s:
                 return False
+            sent += os.write(self.channel, memoryview(message)[sent:])
         return True
 
-    def _read(self, index: int, text: bytearray) -> bool:
-        """False when there is nothing more now."""
-        try:
-            data = os.read(self.begun.readers[index], READ_SIZE)
-        except (BlockingIOError, ConnectionResetError):
-            return False
-        text += data
-        return bool(data)
+    def _receive(self, texts: tuple[bytearray, bytearray, bytearray], started: float) -> bool:
+        """One answer, and what was printed. False where it ended, took too long, or wrote anything else."""
+        length = wire.LENGTH_BYTES
+        most = self.job.bounds.output_bytes, STDERR_KEPT, self._most_answer_bytes()
+        while len(texts[2]) < length:
+            left_s = started + self.longest_s - time.monotonic()
+            ready = {descriptor for descriptor, _ in self.poll.poll(left_s * 1000)} if left_s > 0 else set()
+            if self.parent in ready:
+                os._exit(0)  # process 1 of the namespace: takes everything with it
+            if not ready or self.begun.handle in ready:
+                return False
+            for reader, text, most_bytes in zip(self.begun.readers, texts, most, strict=True):
+                if reader in ready:
+                    data = os.read(reader, READ_SIZE)
+                    text += data
+                    if not data or len(text) > most_bytes:
+                        return False
+            if length == wire.LENGTH_BYTES and len(texts[2]) >= length:
+                length += wire.unpack_length(texts[2][:length])
+        return len(texts[2]) == length
+
+    def _most_answer_bytes(self) -> int:
+        most = self.job.bounds.output_bytes + wire.LENGTH_BYTES
+        return most if self.job.code else most + wire.most_code_bytes(self.job.source)
+
+    def _peak_memory_bytes(self) -> int:
+        """Of its whole life; a process has no other peak."""
+        if self.status < 0:  # it can't be seen before it has answered
+            self.status = os.open(f"/proc/{self.begun.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        status = os.pread(self.status, 4096, 0)
+        start = status.index(b"VmHWM:") + 6
+        return int(status[start : status.index(b" kB", start)]) * 1024

@@ -1,4 +1,4 @@
-"""`Sandbox`: runs programs, calls functions, runs scripts, each test in a process of its own unless told otherwise.
+"""`Sandbox`: runs programs and scripts, each test in a process of its own; calls functions, each program in one.
 
     with Sandbox(Limits(cpu_s=6)) as sandbox:
         for result in sandbox.run_program(source, ["1 2\\n", "3 4\\n"]):
@@ -32,7 +32,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     """A pool of warm, isolated workers. Any number of threads may use it; each worker runs one child at a time.
 
     What is returned is lazy: a test runs when its result is asked for, and one never asked for never runs. Nothing of
-    one test reaches the next: not memory, not files, not processes; with `reuse`, as far as `purity.py` is right.
+    one program reaches the next: not memory, not files, not processes; nor of one test, save `call_function`'s.
     """
 
     def __init__(
@@ -41,17 +41,13 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         *,
         num_workers: int | None = None,
         unsafe: bool = False,
-        reuse: bool = False,
     ) -> None:
-        """`unsafe`: start even where layers are missing, and mark every result so. `reuse`: let the tests of a program
-        share a process where its text says that this can't change a result. Faster, and less sure: the first version
-        could be got around (`docs/sandbox.md`), so no verdict should rest on it yet."""
+        """`unsafe`: start even where layers are missing, and mark every result so."""
         self.limits = limits or Limits()
         self.num_workers = num_workers or len(os.sched_getaffinity(0))
         self.missing: tuple[str, ...] = ()
         """Layers that programs run without; always empty unless `unsafe`."""
         self._is_unsafe = unsafe
-        self._reuses = reuse
         self._idle: list[Worker | None] = []
         """None: a worker that has not been needed yet."""
         self._freed = threading.Condition()
@@ -78,7 +74,6 @@ class Sandbox(AbstractContextManager["Sandbox"]):
     ) -> Iterator[RunResult]:
         """Runs `python3 solution.py < input` for each input, as real Python would."""
         with _Program(self, wire.PROGRAM, source, limits or self.limits) as program:
-            program.expect(inputs)
             for text in inputs:
                 yield program.run(_as_bytes(text))[0]
 
@@ -90,9 +85,14 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         limits: Limits | None = None,
     ) -> Iterator[CallResult]:
         """Calls `entry_point` once for each list of arguments, each time in a module that has just been loaded.
-        `Class.method` is called on a new instance. Arguments are builtin types."""
+        `Class.method` is called on a new instance. Arguments are builtin types.
+
+        One call has a process of its own. Several share one as long as each ends plainly (`is_shared`), and then see
+        what the program did to it before: to other modules, to files. So one that failed where it shared should be
+        judged by a call of its own, as `benchmarks.score` does."""
         with _Program(self, wire.FUNCTION, source, limits or self.limits) as program:
-            program.expect(calls)
+            if not (isinstance(calls, Sized) and len(calls) < 2):
+                program.session = next(self._sessions)
             for arguments in calls:
                 result, payload = program.run(b"", entry_point, marshal.dumps(list(arguments)))
                 yield _call_result(result, payload)
@@ -133,11 +133,11 @@ class Sandbox(AbstractContextManager["Sandbox"]):
             return self._idle.pop(best)
 
     def _forget(self, session: int) -> None:
-        """No more tests of this program will come: whatever keeps its process is as free as any."""
+        """No more calls of this program will come: what keeps its process may end it."""
         with self._freed:
             for worker in self._idle:
                 if worker is not None and worker.session == session:
-                    worker.session = 0
+                    worker.forget()
 
     def _new_worker(self) -> Worker:
         return Worker(scratch_bytes=self.limits.file_bytes, is_unsafe=self._is_unsafe)
@@ -165,18 +165,13 @@ class _Program(AbstractContextManager["_Program"]):
         self.code = b""
         """Marshalled; never read here, only handed to the next child."""
         self.session = 0
-        """Not 0 while its tests may share a process."""
+        """Not 0 while its calls may share a process."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.session:
             self.sandbox._forget(self.session)
-
-    def expect(self, tests: Iterable[object]) -> None:
-        """A program with one test has nothing to share."""
-        if self.sandbox._reuses and not (isinstance(tests, Sized) and len(tests) < 2):
-            self.session = next(self.sandbox._sessions)
 
     def run(self, stdin: bytes, entry_point: str = "", arguments: bytes = b"") -> tuple[RunResult, bytes]:
         """The result, and what the child put on its channel after the code."""

@@ -30,21 +30,19 @@ UNFLUSHED = 120
 INTERRUPTED = -int(signal.SIGINT)
 
 
-def run_as_main(code: CodeType, *, is_shared: bool = False) -> int:
-    """The exit status that the interpreter would give; ends by SIGINT where it would. `is_shared`: other tests of the
-    program follow in this process, so that what happens only once in a process is left out."""
+def run_as_main(code: CodeType) -> int:
+    """The exit status that the interpreter would give; ends by SIGINT where it would."""
     standard = (sys.stdout, sys.stderr)
     main = _new_module("__main__", code)
     sys.argv[:] = [code.co_filename]
-    if not is_shared:
-        sys.path.insert(0, os.path.dirname(code.co_filename))
+    sys.path.insert(0, os.path.dirname(code.co_filename))
     _hide_own_frames()
     status = 0
     try:
         exec(code, main.__dict__)
     except BaseException as error:  # noqa: BLE001 - whatever ends a program ends it here
         status = _status_of(error)
-    status = (status if _flush() or status else UNFLUSHED) if is_shared else _finish(status)
+    status = _finish(status)
     left = weakref.ref(main)
     del main
     _empty(left)
@@ -56,11 +54,13 @@ def run_as_main(code: CodeType, *, is_shared: bool = False) -> int:
     return status
 
 
-def call(code: CodeType, entry_point: str, arguments: list[object], *, is_shared: bool = False) -> tuple[int, object]:
-    """Loads the code as a module, calls `entry_point` in it: a name, or `Class.method` on a fresh instance."""
+def call(code: CodeType, entry_point: str, arguments: list[object]) -> tuple[int, object]:
+    """Loads the code as a module, calls `entry_point` in it: a name, or `Class.method` on a fresh instance. May be
+    called again where it gave 0."""
     module = _new_module(MODULE_NAME, code)
-    if not is_shared:
-        sys.path.insert(0, os.path.dirname(code.co_filename))
+    folder = os.path.dirname(code.co_filename)
+    if sys.path[0] != folder:
+        sys.path.insert(0, folder)
     _hide_own_frames()
     value: object = None
     status = 0
@@ -73,7 +73,7 @@ def call(code: CodeType, entry_point: str, arguments: list[object], *, is_shared
     except BaseException as error:  # noqa: BLE001 - whatever ends a program ends it here
         status = _status_of(error)
     if status:
-        return (status if is_shared else _finish(status)), None
+        return _finish(status), None
     if not _flush():
         return UNFLUSHED, None
     return 0, value

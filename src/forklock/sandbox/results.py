@@ -43,8 +43,8 @@ class RunResult:
     cause: str = ""
     """For people: which limit, which signal, which fault."""
     is_shared: bool = False
-    """Whether other tests of the program ran in the same process, because that can't be told from the result. Its
-    peak memory then holds what the process was left with by earlier ones."""
+    """Whether other calls of the program may have run in the same process. Its peak memory is then that of all calls
+    so far."""
 
     @property
     def text(self) -> str:

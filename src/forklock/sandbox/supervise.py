@@ -48,36 +48,30 @@ class Supervisor:
 
         Children are forked from here alone: how deep the zygote's own calls are is part of what they see."""
         if self.kept is not None and self.kept.job.session != job.session:
-            self._drop_kept()
-        if self.kept is None:
-            begun = self._begin(job, stdin)
-            if job.session == 0:
-                return self._watch(job, begun, parent)
-            said = begun.first_word(job.bounds.cpu_s, parent)
-            if said == wire.WILL_NOT:
-                return self._watch(job, begun, parent)
-            self.kept = Kept(job, begun, parent)
-            report = self.kept.run(job.arguments, stdin) if said == wire.WILL_SHARE else None
-        else:
-            report = self.kept.run(job.arguments, stdin)
-        alone = self.kept.job._replace(arguments=job.arguments, session=0)
-        if report is None or report.reuse != wire.KEPT:
-            self._drop_kept()
-        if report is None:
-            os.lseek(stdin, 0, os.SEEK_SET)
-            begun = self._begin(alone, stdin)
-            return self._watch(alone, begun, parent)
-        return report
+            self.drop_kept()
+        if job.session and not self.has_namespaces:
+            job = job._replace(session=0)  # nothing could keep it from starting processes that its clock does not see
+        if job.session:
+            if self.kept is None:
+                self.kept = Kept(job, self._begin(job, stdin), parent)
+            report = self.kept.run(job.arguments)
+            job = self.kept.job._replace(arguments=job.arguments, session=0)
+            if report is None or report.reuse != wire.KEPT:
+                self.drop_kept()
+            if report is not None:
+                return report
+        return self._watch(job, self._begin(job, stdin), parent)
 
-    def _drop_kept(self) -> None:
-        assert self.kept is not None
+    def drop_kept(self) -> None:
+        if self.kept is None:
+            return
         self._end_all(self.kept.begun.pid)
-        self.kept.begun.close()
+        self.kept.close()
         self.kept = None
         empty_folder(self.scratch)
 
     def _begin(self, job: wire.Job, stdin: int) -> Begun:
-        """Forks the child. Its channel is a socket where its first word has to be one that can't be unsaid."""
+        """Forks the child. Its channel is a socket where it is to make several calls."""
         pipes = [os.pipe(), os.pipe(), _socket_pair() if job.session else os.pipe()]
         started = time.monotonic()
         pid = os.fork()

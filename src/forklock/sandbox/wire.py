@@ -16,14 +16,14 @@ PROGRAM, FUNCTION, SCRIPT = range(3)
 NOT_STOPPED, STOPPED_CPU, STOPPED_WALL, STOPPED_MEMORY, STOPPED_OUTPUT = range(5)
 """Why the zygote ended a child."""
 
-WILL_SHARE, WILL_NOT = b"R", b"A"
-"""First byte on the channel of a child with a session, sent before any line of the program: its tests may share it."""
 NO_CODE, SYNTAX_ERROR, CODE = b"", b"S", b"C"
 """First byte on a child's channel: it died before it had compiled; it could not compile; its code follows."""
 
 ALONE, KEPT, RENEWED = range(3)
-"""What became of a child that might have been kept for more tests: it was not, and none of the program's is to be
-again; it waits for the next test; it ended, and another may be begun."""
+"""What became of a child that might have been kept for more calls: it was not, and none of the program's is to be
+again; it waits for the next call; it ended, and another may be begun."""
+FORGET = b"\0\0\0\0"
+"""In the place of a job: no more calls of the program whose child is kept. There is no report of it."""
 
 
 class Bounds(NamedTuple):
@@ -52,7 +52,7 @@ class Job(NamedTuple):
     """Marshalled, for the child alone."""
     command: tuple[str, ...]
     session: int = 0
-    """Not 0: the child may be kept for the next job of this number, if nothing can tell the difference."""
+    """Not 0: the child is to be kept for the next call, which comes with this number and without the source."""
 
 
 class Setup(NamedTuple):
@@ -109,7 +109,7 @@ def unpack_setup(body: bytes) -> Setup:
     return Setup(*marshal.loads(body))  # from the parent
 
 
-def unpack_length(head: bytes) -> int:
+def unpack_length(head: bytes | bytearray) -> int:
     return int(_LENGTH.unpack(head)[0])
 
 
@@ -122,22 +122,11 @@ def pack_report(report: Report) -> bytes:
 
 
 REPORT_HEAD_BYTES = _REPORT.size
-_ANSWER = struct.Struct("=?qI")
-"""From a kept child to its zygote: whether it goes on, its peak memory, the length of what follows."""
-ANSWER_HEAD_BYTES = _ANSWER.size
 
 
-def pack_answer(*, goes_on: bool, peak_memory_bytes: int, payload: bytes) -> bytes:
-    return _ANSWER.pack(goes_on, peak_memory_bytes, len(payload)) + payload
-
-
-def unpack_answer_head(head: bytes) -> tuple[bool, int, int]:
-    goes_on, peak, length = _ANSWER.unpack(head)
-    return goes_on, peak, length
-
-
-def pack_test(arguments: bytes) -> bytes:
-    return _LENGTH.pack(len(arguments)) + arguments
+def pack_frame(content: bytes) -> bytes:
+    """Between a kept child and its zygote: arguments, an answer."""
+    return _LENGTH.pack(len(content)) + content
 
 
 def pack_code(body: bytes) -> bytes:

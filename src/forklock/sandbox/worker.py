@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -69,7 +70,7 @@ class Worker:
         self.missing: tuple[str, ...] = ()
         """Layers that it runs without; always empty unless `is_unsafe`."""
         self.session = 0
-        """The program whose process it keeps for more tests; 0: none that is wanted."""
+        """The program whose process it keeps for more calls; 0: none."""
         self._folder = tempfile.mkdtemp(prefix="forklock-sandbox-") if is_unsafe else ""
         self._control, theirs = socket.socketpair()
         source = str(Path(__file__).resolve().parents[2])
@@ -114,13 +115,14 @@ class Worker:
         self.missing = tuple(names)
 
     def run(self, job: wire.Job, stdin: bytes) -> wire.Report:
-        """Runs one child to its end. `WorkerError`: this worker is finished, close it."""
+        """Runs one child to its end, or lets the one that it keeps make a call. `WorkerError`: this worker is finished,
+        close it."""
         self._control.settimeout(job.bounds.wall_under_load_s + ANSWER_MARGIN_S)
-        descriptor = _sealed_file(stdin)
+        descriptors = [] if job.kind == wire.FUNCTION else [_sealed_file(stdin)]
         try:
             is_kept = job.session != 0 and job.session == self.session
             message = wire.pack_job(job._replace(source=b"", code=b"") if is_kept else job)
-            sent = socket.send_fds(self._control, [message], [descriptor])
+            sent = socket.send_fds(self._control, [message], descriptors)
             if sent < len(message):
                 self._control.sendall(memoryview(message)[sent:])
             report = self._receive_report(job)
@@ -129,7 +131,14 @@ class Worker:
         except (OSError, EOFError) as error:
             raise WorkerError(f"{type(error).__name__}: {error}") from error
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def forget(self) -> None:
+        """No more calls of the program whose process it keeps: that process ends."""
+        self.session = 0
+        with contextlib.suppress(OSError):  # the next job will find out
+            self._control.sendall(wire.FORGET)
 
     def _receive_report(self, job: wire.Job) -> wire.Report:
         numbers, lengths = wire.unpack_report_head(self._receive(wire.REPORT_HEAD_BYTES))

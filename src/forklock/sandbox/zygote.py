@@ -9,21 +9,16 @@ The zygote ends when the socket's other end closes, and with it ends everything 
 from __future__ import annotations
 
 import _socket
-import copy
 import gc
 import importlib
 import os
-import re
 import signal
 import struct
 import sys
-from collections import Counter, deque
 from collections.abc import Iterable
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
-from forklock.sandbox import admitted, child, isolation, linux, purity, wire
+from forklock.sandbox import child, isolation, linux, wire
 from forklock.sandbox.supervise import Supervisor
 
 READY, REFUSED = b"R", b"N"
@@ -75,27 +70,10 @@ def _warm_up(preload: tuple[str, ...]) -> None:
     site.setquit()
     site.setcopyright()
     site.sethelper()
-    _fill_caches()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 is safe from signals that it has no handler for
     gc.disable()
     gc.collect()
     gc.freeze()
-
-
-def _fill_caches() -> None:
-    """Lets the standard library make what it makes once: later it would look as if a program had left it."""
-    empty: list[Any] = ["", (), [], {}, set(), frozenset(), range(0), b"", deque(), Counter(), map(str, ()), zip()]
-    empty += [iter(""), iter(()), iter([]), filter(None, ()), {}.keys(), {}.values(), {}.items(), (_ for _ in ())]
-    for sample in empty:
-        Counter(sample).update(sample)
-        Counter(sample).subtract(sample)
-    for number in (1, 2.5, "1/3", Decimal(1), True):
-        _ = Fraction(number) + 1 == 0.5, Fraction(1) < number if not isinstance(number, str | Decimal) else None
-    copy.deepcopy([{1: (2, {3})}, Counter(), deque(), Fraction(1)])
-    re.sub("(a)", r"\1", repr([[]]))
-    for module in ("builtins", *sorted(admitted.KNOWN_MODULES)):
-        if module in sys.modules:
-            purity.check(f"from {module} import *".encode())
 
 
 def _load_without_fork_hooks(names: Iterable[str]) -> list[dict[str, Any]]:
@@ -118,8 +96,12 @@ def _serve(control: _socket.socket, supervisor: Supervisor) -> None:
             body, descriptors = _receive(control)
         except EOFError:
             return
+        if not body:
+            supervisor.drop_kept()
+            continue
         try:
-            report = supervisor.run(wire.unpack_job(body), descriptors[0], control.fileno())
+            stdin = descriptors[0] if descriptors else child.NO_STDIN
+            report = supervisor.run(wire.unpack_job(body), stdin, control.fileno())
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
