@@ -48,7 +48,7 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
             os.close(CHANNEL)
             code = python_main.run_as_main(compiled)
         else:
-            code, value = python_main.call(compiled, job.entry_point, marshal.loads(job.arguments))
+            code, value = python_main.call(compiled, job.entry_point, marshal.loads(job.calls[0]))
             if code == 0:
                 _send(encode(value).encode())
     except RecursionError:

@@ -16,8 +16,9 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager
+from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from forklock.sandbox import wire
 from forklock.sandbox.limits import Limits
@@ -25,6 +26,7 @@ from forklock.sandbox.results import CallResult, Outcome, RunResult, judge
 from forklock.sandbox.values import UnreadableValueError, decode
 from forklock.sandbox.worker import Worker, WorkerError
 
+MOST_AHEAD = 16
 NOTHING = wire.Report(wire.NOT_STOPPED, 0, 0.0, 0.0, 0, wire.ALONE, b"", b"", b"")
 
 
@@ -75,7 +77,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Runs `python3 solution.py < input` for each input, as real Python would."""
         with _Program(self, wire.PROGRAM, source, limits or self.limits) as program:
             for text in inputs:
-                yield program.run(_as_bytes(text))[0]
+                yield program.run(_as_bytes(text))
 
     def call_function(
         self,
@@ -89,13 +91,18 @@ class Sandbox(AbstractContextManager["Sandbox"]):
 
         One call has a process of its own. Several share one as long as each ends plainly (`is_shared`), and then see
         what the program did to it before: to other modules, to files. So one that failed where it shared should be
-        judged by a call of its own, as `benchmarks.score` does."""
+        judged by a call of its own, as `benchmarks.score` does. Calls of a moment are made before they are asked for,
+        up to 16."""
         with _Program(self, wire.FUNCTION, source, limits or self.limits) as program:
             if not (isinstance(calls, Sized) and len(calls) < 2):
                 program.session = next(self._sessions)
-            for arguments in calls:
-                result, payload = program.run(b"", entry_point, marshal.dumps(list(arguments)))
-                yield _call_result(result, payload)
+            todo, num_ahead = map(_marshalled, calls), 1
+            while asked := tuple(islice(todo, num_ahead)):
+                while asked:
+                    results = program.call(entry_point, asked if program.session else asked[:1])
+                    asked = asked[len(results) :]
+                    yield from results
+                num_ahead = min(4 * num_ahead, MOST_AHEAD) if program.session else 1
 
     def run_script(
         self, command: Sequence[str], source: str | bytes, inputs: Iterable[str | bytes], limits: Limits | None = None
@@ -103,10 +110,10 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Runs `command script < input` for each input, such as `["bash"]`."""
         with _Program(self, wire.SCRIPT, source, limits or self.limits, tuple(command)) as program:
             for text in inputs:
-                yield program.run(_as_bytes(text))[0]
+                yield program.run(_as_bytes(text))
 
-    def _run(self, job: wire.Job, stdin: bytes) -> wire.Report | str:
-        """The report, or what went wrong on our side twice."""
+    def _run(self, job: wire.Job, stdin: bytes) -> list[wire.Report] | str:
+        """The reports, or what went wrong on our side twice."""
         cause = ""
         for _ in range(2):
             leased = self._take(job.session)
@@ -173,51 +180,66 @@ class _Program(AbstractContextManager["_Program"]):
         if self.session:
             self.sandbox._forget(self.session)
 
-    def run(self, stdin: bytes, entry_point: str = "", arguments: bytes = b"") -> tuple[RunResult, bytes]:
-        """The result, and what the child put on its channel after the code."""
-        is_python = self.kind != wire.SCRIPT
+    def run(self, stdin: bytes) -> RunResult:
+        [(fields, _)] = self._outcomes(stdin, "", ())
+        return RunResult(**fields)
+
+    def call(self, entry_point: str, calls: tuple[bytes, ...]) -> list[CallResult]:
+        """Results of the first of them, or of more."""
+        return [_call_result(fields, payload) for fields, payload in self._outcomes(b"", entry_point, calls)]
+
+    def _outcomes(
+        self, stdin: bytes, entry_point: str, calls: tuple[bytes, ...]
+    ) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """A result's fields, and what the child put on its channel after the code."""
         if len(self.source) > self.limits.source_bytes:
             cause = f"{len(self.source)} bytes of source, above the limit of {self.limits.source_bytes}"
-            return self._result(Outcome.COMPILE_ERROR, cause, NOTHING), b""
-        had_code = bool(self.code)
+            yield self._fields(Outcome.COMPILE_ERROR, cause, NOTHING), b""
+            return
         job = wire.Job(
-            self.kind, self.limits.bounds(), self.source, self.code, entry_point, arguments, self.command, self.session
+            self.kind, self.limits.bounds(), self.source, self.code, entry_point, calls, self.command, self.session
         )
-        report = self.sandbox._run(job, stdin)
-        if isinstance(report, str):
-            return self._result(Outcome.HARNESS_ERROR, report, NOTHING), b""
-        if report.reuse == wire.ALONE:
-            self.session = 0
-        outcome, cause = judge(report, is_python=is_python, has_code=had_code)
-        payload = report.channel
-        if is_python and not had_code:
-            self.code, payload = wire.split_code(payload)
-        return self._result(outcome, cause, report), payload
+        reports = self.sandbox._run(job, stdin)
+        if isinstance(reports, str):
+            yield self._fields(Outcome.HARNESS_ERROR, reports, NOTHING), b""
+            return
+        is_python = self.kind != wire.SCRIPT
+        for report in reports:
+            if report.reuse == wire.ALONE:
+                self.session = 0
+            has_code, payload = bool(self.code), report.channel
+            outcome, cause = judge(report, is_python=is_python, has_code=has_code)
+            if is_python and not has_code:
+                self.code, payload = wire.split_code(payload)
+            yield self._fields(outcome, cause, report), payload
 
-    def _result(self, outcome: Outcome, cause: str, report: wire.Report) -> RunResult:
-        return RunResult(
-            outcome=outcome,
-            exit_status=None if report is NOTHING else report.exit_status,
-            stdout=report.stdout,
-            stderr=report.stderr.decode(errors="replace"),
-            cpu_s=report.cpu_s,
-            wall_s=report.wall_s,
-            peak_memory_bytes=report.peak_memory_bytes,
-            is_isolated=not self.sandbox.missing,
-            is_shared=report.reuse != wire.ALONE,
-            cause=cause,
-        )
+    def _fields(self, outcome: Outcome, cause: str, report: wire.Report) -> dict[str, Any]:
+        return {
+            "outcome": outcome,
+            "exit_status": None if report is NOTHING else report.exit_status,
+            "stdout": report.stdout,
+            "stderr": report.stderr.decode(errors="replace"),
+            "cpu_s": report.cpu_s,
+            "wall_s": report.wall_s,
+            "peak_memory_bytes": report.peak_memory_bytes,
+            "is_isolated": not self.sandbox.missing,
+            "is_shared": report.reuse != wire.ALONE,
+            "cause": cause,
+        }
 
 
-def _call_result(result: RunResult, payload: bytes) -> CallResult:
-    fields = dict(vars(result))
-    if result.outcome is Outcome.FINISHED:
+def _call_result(fields: dict[str, Any], payload: bytes) -> CallResult:
+    if fields["outcome"] is Outcome.FINISHED:
         try:
             return CallResult(**fields, value=decode(payload))
         except UnreadableValueError as error:
             cause = f"an unreadable value: {error}" if payload else "ended before it returned"
             fields |= {"outcome": Outcome.RUNTIME_ERROR, "cause": cause}
     return CallResult(**fields)
+
+
+def _marshalled(arguments: Sequence[object]) -> bytes:
+    return marshal.dumps(list(arguments))
 
 
 def _as_bytes(text: str | bytes) -> bytes:

@@ -43,24 +43,27 @@ class Supervisor:
         self.kept: Kept | None = None
         self.usual_nice = os.getpriority(os.PRIO_PROCESS, 0)
 
-    def run(self, job: wire.Job, stdin: int, parent: int) -> wire.Report:
-        """Runs the job to its end. If `parent`, the control socket, hangs up meanwhile, ends the zygote itself.
+    def run(self, job: wire.Job, stdin: int, parent: int) -> list[wire.Report]:
+        """Runs the job to its end; of several calls, as many as take a moment.
+        If `parent`, the control socket, hangs up meanwhile, ends the zygote itself.
 
         Children are forked from here alone: how deep the zygote's own calls are is part of what they see."""
         if self.kept is not None and self.kept.job.session != job.session:
             self.drop_kept()
         if job.session and not self.has_namespaces:
             job = job._replace(session=0)  # nothing could keep it from starting processes that its clock does not see
+        reports: list[wire.Report] = []
         if job.session:
             if self.kept is None:
                 self.kept = Kept(job, self._begin(job, stdin), parent)
-            report = self.kept.run(job.arguments)
-            job = self.kept.job._replace(arguments=job.arguments, session=0)
-            if report is None or report.reuse != wire.KEPT:
+            is_plain = self.kept.run(job.calls, reports)
+            job = self.kept.job._replace(calls=job.calls[len(reports) :], session=0)
+            if not is_plain or reports[-1].reuse != wire.KEPT:
                 self.drop_kept()
-            if report is not None:
-                return report
-        return self._watch(job, self._begin(job, stdin), parent)
+            if is_plain:
+                return reports
+        reports.append(self._watch(job, self._begin(job, stdin), parent))
+        return reports
 
     def drop_kept(self) -> None:
         if self.kept is None:

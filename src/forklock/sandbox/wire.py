@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 PROGRAM, FUNCTION, SCRIPT = range(3)
@@ -48,8 +49,8 @@ class Job(NamedTuple):
     code: bytes
     """The program compiled, by an earlier child; empty for the first. Bytes for everyone but a child."""
     entry_point: str
-    arguments: bytes
-    """Marshalled, for the child alone."""
+    calls: tuple[bytes, ...]
+    """The arguments of each, marshalled for the child alone; several only where it is kept."""
     command: tuple[str, ...]
     session: int = 0
     """Not 0: the child is to be kept for the next call, which comes with this number and without the source."""
@@ -116,12 +117,24 @@ def unpack_length(head: bytes | bytearray) -> int:
 LENGTH_BYTES = _LENGTH.size
 
 
-def pack_report(report: Report) -> bytes:
-    blobs = (report.stdout, report.stderr, report.channel)
-    return b"".join((_REPORT.pack(*report[:6], *map(len, blobs)), *blobs))
+def pack_reports(reports: list[Report]) -> bytes:
+    parts: list[bytes] = []
+    for report in reports:
+        blobs = (report.stdout, report.stderr, report.channel)
+        parts += (_REPORT.pack(*report[:6], *map(len, blobs)), *blobs)
+    return b"".join((_LENGTH.pack(sum(map(len, parts))), *parts))
 
 
-REPORT_HEAD_BYTES = _REPORT.size
+def unpack_reports(data: bytes | bytearray) -> Iterator[Report]:
+    start, view = 0, bytes(data)
+    while start < len(view):
+        *numbers, stdout, stderr, channel = _REPORT.unpack_from(view, start)
+        start += _REPORT.size
+        blobs = []
+        for length in (stdout, stderr, channel):
+            blobs.append(view[start : start + length])
+            start += length
+        yield Report(*numbers, *blobs)
 
 
 def pack_frame(content: bytes) -> bytes:
@@ -140,9 +153,3 @@ def split_code(channel: bytes) -> tuple[bytes, bytes]:
         return b"", channel
     end += unpack_length(channel[1:end])
     return (channel[1 + LENGTH_BYTES : end] if len(channel) >= end else b""), channel[end:]
-
-
-def unpack_report_head(head: bytes) -> tuple[tuple[int, int, float, float, int, int], tuple[int, int, int]]:
-    """The numbers, and the lengths of what follows."""
-    stopped, status, cpu_s, wall_s, peak, reuse, *lengths = _REPORT.unpack(head)
-    return (stopped, status, cpu_s, wall_s, peak, reuse), (lengths[0], lengths[1], lengths[2])

@@ -18,6 +18,7 @@ from forklock.sandbox import wire
 from forklock.sandbox.zygote import READY, REFUSED
 
 START_S = 60.0
+RECEIVED_BYTES = 1 << 16
 ANSWER_MARGIN_S = 15.0
 """Beyond the longest that a job may take."""
 PRELOADED = (
@@ -114,9 +115,9 @@ class Worker:
         assert tag == READY
         self.missing = tuple(names)
 
-    def run(self, job: wire.Job, stdin: bytes) -> wire.Report:
-        """Runs one child to its end, or lets the one that it keeps make a call. `WorkerError`: this worker is finished,
-        close it."""
+    def run(self, job: wire.Job, stdin: bytes) -> list[wire.Report]:
+        """Runs one child to its end, or lets the one that it keeps make calls: a report of each, or of the first ones.
+        `WorkerError`: this worker is finished, close it."""
         self._control.settimeout(job.bounds.wall_under_load_s + ANSWER_MARGIN_S)
         descriptors = [] if job.kind == wire.FUNCTION else [_sealed_file(stdin)]
         try:
@@ -125,9 +126,9 @@ class Worker:
             sent = socket.send_fds(self._control, [message], descriptors)
             if sent < len(message):
                 self._control.sendall(memoryview(message)[sent:])
-            report = self._receive_report(job)
-            self.session = job.session if report.reuse == wire.KEPT else 0
-            return report
+            reports = self._receive_reports(job)
+            self.session = job.session if reports[-1].reuse == wire.KEPT else 0
+            return reports
         except (OSError, EOFError) as error:
             raise WorkerError(f"{type(error).__name__}: {error}") from error
         finally:
@@ -140,13 +141,17 @@ class Worker:
         with contextlib.suppress(OSError):  # the next job will find out
             self._control.sendall(wire.FORGET)
 
-    def _receive_report(self, job: wire.Job) -> wire.Report:
-        numbers, lengths = wire.unpack_report_head(self._receive(wire.REPORT_HEAD_BYTES))
-        if sum(lengths) > 2 * job.bounds.output_bytes + wire.most_code_bytes(job.source) + (1 << 20):
+    def _receive_reports(self, job: wire.Job) -> list[wire.Report]:
+        most_bytes = 2 * job.bounds.output_bytes + wire.most_code_bytes(job.source) + (1 << 20)
+        data = self._control.recv(RECEIVED_BYTES)
+        head = data if len(data) >= wire.LENGTH_BYTES else data + self._receive(wire.LENGTH_BYTES - len(data))
+        length = wire.unpack_length(head[: wire.LENGTH_BYTES])
+        if length > most_bytes * max(1, len(job.calls)):
             raise WorkerError("a report longer than any job allows")
-        blobs = memoryview(self._receive(sum(lengths)))
-        stdout, stderr = lengths[0], lengths[0] + lengths[1]
-        return wire.Report(*numbers, bytes(blobs[:stdout]), bytes(blobs[stdout:stderr]), bytes(blobs[stderr:]))
+        body = head[wire.LENGTH_BYTES :]
+        if len(body) < length:
+            body += self._receive(length - len(body))
+        return list(wire.unpack_reports(body))
 
     def close(self) -> str:
         """Ends the zygote and all in its namespace; what it last complained of."""

@@ -101,11 +101,11 @@ def _serve(control: _socket.socket, supervisor: Supervisor) -> None:
             continue
         try:
             stdin = descriptors[0] if descriptors else child.NO_STDIN
-            report = supervisor.run(wire.unpack_job(body), stdin, control.fileno())
+            reports = supervisor.run(wire.unpack_job(body), stdin, control.fileno())
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        control.sendall(wire.pack_report(report))
+        control.sendall(wire.pack_reports(reports))
 
 
 def _receive(control: _socket.socket) -> tuple[bytes, list[int]]:
