@@ -15,11 +15,11 @@ SHORT = Limits(cpu_s=1.0, memory_bytes=256 * MIB, output_bytes=1 * MIB, file_byt
 
 
 @contextmanager
-def open_sandbox(limits: Limits = SHORT, num_workers: int = 1, *, reuse: bool = False) -> Iterator[Sandbox]:
+def open_sandbox(limits: Limits = SHORT, num_workers: int = 1) -> Iterator[Sandbox]:
     """Skips the test where programs cannot be isolated."""
     with ExitStack() as stack:
         try:
-            sandbox = stack.enter_context(Sandbox(limits, num_workers=num_workers, reuse=reuse))
+            sandbox = stack.enter_context(Sandbox(limits, num_workers=num_workers))
         except SandboxUnavailableError as error:
             pytest.skip(str(error))
         yield sandbox

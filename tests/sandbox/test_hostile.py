@@ -16,7 +16,6 @@ import pytest
 from corpus import INPUT, PROGRAMS, SECRET
 from sandbox_cases import SHORT, open_sandbox
 
-from forklock.sandbox import wire
 from forklock.sandbox.pool import Sandbox
 
 WHAT_IS_LEFT = """import os
@@ -28,7 +27,7 @@ NOTHING = "[] ['solution.py'] True True 2 3\n"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with open_sandbox(reuse=True) as opened:
+    with open_sandbox() as opened:
         yield opened
 
 
@@ -45,7 +44,7 @@ def test_it_ends_as_it_must_and_nothing_stays(
 ) -> None:
     monkeypatch.setenv("SECRET", SECRET)
     hostile = PROGRAMS[name]
-    [result] = sandbox.run_program(hostile.source.replace("PORT", str(port)), iter([INPUT]))  # more might come
+    [result] = sandbox.run_program(hostile.source.replace("PORT", str(port)), [INPUT])
     assert result.outcome in hostile.outcomes, (result, result.stderr)
     if hostile.text is not None:
         assert result.text == hostile.text
@@ -121,18 +120,6 @@ def test_a_function_can_only_ever_produce_a_value(sandbox: Sandbox, name: str, c
     assert after.text == NOTHING
 
 
-def test_that_a_process_may_be_shared_can_be_said_only_before_the_program_runs(sandbox: Sandbox) -> None:
-    source = (
-        "import os\nn = 0\ndef f(x):\n    global n\n    n += 1\n"
-        f"    os.write(3, {wire.WILL_SHARE + wire.pack_answer(goes_on=True, peak_memory_bytes=1, payload=b'6')!r})\n"
-        "    return n"
-    )
-    results = list(sandbox.call_function(source, "f", [[1], [2]]))
-    assert [(result.outcome, result.value, result.is_shared) for result in results] == [
-        ("runtime_error", None, False)
-    ] * 2
-
-
 def test_nothing_that_a_program_says_reaches_the_grader_s_own_output(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,12 +167,12 @@ def run_batch(num_runs: int) -> None:
     """Of the quick ones again and again; where there is time for 10,000, of every other one too, before and after."""
     others = _leaves()
     names = [name for name in PROGRAMS if name not in QUICK] if num_runs > 1000 else []
-    with open_sandbox(replace(SHORT, cpu_s=6.0), reuse=True) as sandbox:
+    with open_sandbox(replace(SHORT, cpu_s=6.0)) as sandbox:
 
-        def run(name: str, *, is_session: bool) -> None:
+        def run(name: str) -> None:
             source = PROGRAMS[name].source.replace("PORT", "9")
             limits = sandbox.limits if name in QUICK else replace(SHORT, cpu_s=0.5)
-            [result] = sandbox.run_program(source, iter([INPUT]) if is_session else [INPUT], limits)
+            [result] = sandbox.run_program(source, [INPUT], limits)
             assert result.outcome in (*PROGRAMS[name].outcomes, *(["timeout"] if name not in QUICK else []))
 
         def traces() -> tuple[object, ...]:
@@ -193,27 +180,26 @@ def run_batch(num_runs: int) -> None:
             return mounts, sorted(os.listdir("/proc/self/fd")), sorted(Path("/tmp").glob("forklock-sandbox*"))  # noqa: PTH208
 
         def check_what_is_left() -> None:
-            """A process that is kept for more tests ends with this too."""
             [after] = sandbox.run_program(WHAT_IS_LEFT, [INPUT])
             assert after.text == NOTHING
 
         for name in [*names, *QUICK]:
-            run(name, is_session=True)
+            run(name)
         check_what_is_left()
         before, memory = traces(), _resident_bytes()
         [zygote] = _leaves() - others
         zygote_memory = _resident_bytes(zygote)
         num_shared = 0
         for number, name in enumerate(islice(cycle(QUICK), num_runs)):
-            run(name, is_session=number % 2 == 0)
+            run(name)
             if number % 5 == 0:
-                pair = list(sandbox.run_program("print(input())", [INPUT] * 2))
-                assert [result.text for result in pair] == [INPUT] * 2
+                pair = list(sandbox.call_function("import os\ndef f(x): open(str(x), 'w'); return x", "f", [[1], [2]]))
+                assert [result.value for result in pair] == [1, 2]
                 num_shared += sum(result.is_shared for result in pair)
             if number % len(QUICK) == 0:
                 check_what_is_left()
         for name in names:
-            run(name, is_session=False)
+            run(name)
         check_what_is_left()
         assert num_shared > num_runs / 50  # of two in five; a busy machine gives the others a process each
         assert traces() == before

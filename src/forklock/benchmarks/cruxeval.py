@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from forklock.benchmarks.compare import same_value, show_value
 from forklock.benchmarks.problem import Benchmark, BenchmarkError, Problem, id_of, text_of
-from forklock.benchmarks.score import Difference, Score, score_tests
+from forklock.benchmarks.score import Calls, Difference, Score, score_calls
 from forklock.code_blocks import Style, answer_of, last_code_block
 from forklock.config import ColumnsConfig
 from forklock.prompts import Prompt
@@ -73,7 +73,7 @@ class CruxProblem(Problem):
             program = self.code + _EVALUATE.format(side_of_comparison="node.left", names="globals()")
         else:
             program = _EVALUATE.format(side_of_comparison="node.comparators[0]", names="{}")
-        return score_tests(sandbox.call_function(program, "__forklock_answer__", [[answer]], LIMITS), judge)
+        return score_calls(Calls(sandbox, program, "__forklock_answer__", [[answer]], LIMITS), judge)
 
 
 def _make(side: Side, row: Row) -> Problem:

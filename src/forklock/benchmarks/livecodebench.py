@@ -21,7 +21,7 @@ from typing import Any, cast
 from forklock.benchmarks.compare import lines_differ, same_value, show_value
 from forklock.benchmarks.prelude import MAX_LINE, with_prelude
 from forklock.benchmarks.problem import DIFFICULTIES, Benchmark, BenchmarkError, Problem, id_of, text_of
-from forklock.benchmarks.score import Difference, Score, score_tests
+from forklock.benchmarks.score import Calls, Difference, Score, score_calls, score_tests
 from forklock.prompts import Prompt
 from forklock.prompts.rows import Row
 from forklock.prompts.sources import KNOWN_SOURCES
@@ -82,8 +82,8 @@ class FunctionProblem(Problem):
 
         entry_point = f"{_CLASS}.{self.name}" if defines_class(answer, _CLASS) else self.name
         program = with_prelude(FUNCTION_PRELUDE, answer)
-        results = sandbox.call_function(program, entry_point, self.arguments, LIMITS)
-        return score_tests(results, judge, runs_all=self.runs_all_tests)
+        calls = Calls(sandbox, program, entry_point, self.arguments, LIMITS)
+        return score_calls(calls, judge, runs_all=self.runs_all_tests)
 
 
 def defines_class(source: str, name: str) -> bool:

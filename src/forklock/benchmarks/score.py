@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from forklock.sandbox.limits import Limits
+from forklock.sandbox.pool import Sandbox
 from forklock.sandbox.results import Outcome, RunResult
 
 NUM_SHOWN = 300
@@ -59,21 +61,53 @@ class Score:
 Judge = Callable[[int, RunResult], Difference | None]
 
 
-def score_tests(results: Iterable[RunResult], judge: Judge, *, runs_all: bool = False) -> Score:
+@dataclass(frozen=True)
+class Calls:
+    """Calls of one function of a program, one a test."""
+
+    sandbox: Sandbox
+    source: str
+    entry_point: str
+    arguments: Sequence[Sequence[object]]
+    limits: Limits
+
+
+def score_calls(calls: Calls, judge: Judge, *, runs_all: bool = False) -> Score:
+    """As `score_tests`. A call that failed in a process which it shared is made once more, in one of its own, and only
+    that counts: nothing that a program leaves behind can fail it."""
+
+    def alone(number: int) -> RunResult:
+        arguments = [calls.arguments[number]]
+        [result] = calls.sandbox.call_function(calls.source, calls.entry_point, arguments, calls.limits)
+        return result
+
+    results = calls.sandbox.call_function(calls.source, calls.entry_point, calls.arguments, calls.limits)
+    return score_tests(results, judge, runs_all=runs_all, alone=alone)
+
+
+def score_tests(
+    results: Iterable[RunResult],
+    judge: Judge,
+    *,
+    runs_all: bool = False,
+    alone: Callable[[int], RunResult] | None = None,
+) -> Score:
     """Takes results as they come; `judge` sees those that finished. The first that fails decides, and none is taken
-    after it, unless `runs_all`: then all are, and those that passed are counted. A fault of the harness ends either."""
+    after it, unless `runs_all`: then all are, and those that passed are counted. A fault of the harness ends either.
+    `alone` runs a test again whose process was shared."""
     decided, num_run, num_failed = Score(VerdictName.PASSED), 0, 0
     cpu_s, memory, is_isolated = 0.0, 0, True
-    for number, result in enumerate(results):
+    for number, first in enumerate(results):
+        result = first
+        verdict, difference = _verdict(number, result, judge)
+        if verdict is not VerdictName.PASSED and result.is_shared:
+            assert alone is not None
+            result = alone(number)
+            verdict, difference = _verdict(number, result, judge)
         num_run += 1
         cpu_s += result.cpu_s
         memory = max(memory, result.peak_memory_bytes)
         is_isolated &= result.is_isolated
-        verdict, difference = VerdictName.PASSED, None
-        if result.outcome is not Outcome.FINISHED:
-            verdict = VerdictName(result.outcome.value)
-        elif (difference := judge(number, result)) is not None:
-            verdict = VerdictName.WRONG_ANSWER
         if verdict is VerdictName.PASSED:
             continue
         num_failed += 1
@@ -91,6 +125,13 @@ def score_tests(results: Iterable[RunResult], judge: Judge, *, runs_all: bool = 
         peak_memory_bytes=memory,
         is_isolated=is_isolated,
     )
+
+
+def _verdict(number: int, result: RunResult, judge: Judge) -> tuple[VerdictName, Difference | None]:
+    if result.outcome is not Outcome.FINISHED:
+        return VerdictName(result.outcome.value), None
+    difference = judge(number, result)
+    return VerdictName.PASSED if difference is None else VerdictName.WRONG_ANSWER, difference
 
 
 def cut(text: str) -> str:

@@ -29,6 +29,9 @@ NOT_FOUND = 127
 NO_STDIN = -1
 """In the place of a descriptor: nothing is there to be read."""
 READ_SIZE = 1 << 16
+PAGE = os.sysconf("SC_PAGESIZE")
+MAX_GROWTH_BYTES = 64 << 20
+"""By which a process that makes several calls may grow. A call that wants more is made alone."""
 fork_hooks: list[dict[str, Any]] = []
 """What the zygote's modules want done around a fork. For forks of the program, not for the zygote's own."""
 
@@ -61,8 +64,9 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
 
 def _make_calls(job: wire.Job, compiled: CodeType, first_words: bytes) -> None:
     """One call after the other, as long as each ends plainly; each in a module that has just been loaded. If one does
-    not, this process ends without an answer to it: the zygote has it made again, in a process of its own.
-    `first_words` go before the first answer."""
+    not, this process ends without an answer to it: the zygote has it made again, in a process of its own."""
+    if first_words:
+        _send(wire.pack_frame(first_words))
     recursion_limit = sys.getrecursionlimit()
     while True:
         arguments = marshal.loads(_receive_frame())
@@ -70,8 +74,7 @@ def _make_calls(job: wire.Job, compiled: CodeType, first_words: bytes) -> None:
         code, value = python_main.call(compiled, job.entry_point, arguments)
         if code != 0:
             os._exit(code)
-        _send(wire.pack_frame(first_words + encode(value).encode()))
-        first_words = b""
+        _send(wire.pack_frame(encode(value).encode()))
 
 
 def _receive_frame() -> bytes:
@@ -99,7 +102,7 @@ def _prepare(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_names
     os.closerange(CHANNEL + 1, 256)
     for kind, wanted in (
         (resource.RLIMIT_NPROC, 1 if job.session else bounds.num_processes),
-        (resource.RLIMIT_AS, bounds.memory_bytes),
+        (resource.RLIMIT_AS, min(bounds.memory_bytes, _most_kept_bytes()) if job.session else bounds.memory_bytes),
         (resource.RLIMIT_CPU, int(bounds.cpu_s) + 2),  # the zygote is exact; this holds if it can't look
         (resource.RLIMIT_FSIZE, bounds.file_bytes),
         (resource.RLIMIT_NOFILE, bounds.num_open_files),
@@ -118,6 +121,11 @@ def _prepare(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_names
     if threading is not None:
         threading._main_thread._native_id = os.getpid()
     gc.enable()
+
+
+def _most_kept_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * PAGE + MAX_GROWTH_BYTES
 
 
 def _limit(kind: int, soft: int, hard: int) -> None:

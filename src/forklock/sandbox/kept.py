@@ -3,12 +3,16 @@
 Nothing but a plain answer counts: whatever else happens, the test is run again, in a process of its own. Short tests
 only: one that takes over 4% of its limit is given up and run again alone, so that a hang costs no more than it may,
 and limits are watched where they are always watched. Such a child may start no thread and no process, so that its own
-clock has all the time that its program uses.
+clock has all the time that its program uses, and no more than a little memory.
 """
+
+# No pathlib in what a zygote loads: each child would pay for it.
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 
 import _socket
+import contextlib
 import os
 import select
 import struct
@@ -19,11 +23,11 @@ from forklock.sandbox import wire
 
 SHARE_OF_LIMIT = 0.04
 """Of the CPU limit, that a test may use or wait."""
-MAX_GROWTH_BYTES = 64 << 20
-"""Of what the process held at most, from its first answer on."""
 MOMENT_S = 0.01
 """More than most calls together take: who has asked for several may not want them all."""
 READ_SIZE = 1 << 16
+SENT_BYTES = 1 << 15
+"""At a time: the kernel waits for a reader before each of its buffers, and each wait has the time limit anew."""
 STDERR_KEPT = 16_384
 
 
@@ -58,93 +62,94 @@ class Kept:
         self.clock = ~begun.pid << 3 | 2  # CPU time of the process, numbered as clock_getcpuclockid does
         self.used_s = 0.0
         """CPU time up to its last answer. What it uses before it is asked again is the next test's."""
-        self.status = -1
-        self.usual_bytes = 0
+        self.code = b""
+        """What it said before the program ran, for the first report."""
         self.poll = select.poll()
         self.poll.register(self.channel, select.POLLIN)  # first: with an answer, all that was printed before is seen
         for reader in (begun.handle, *begun.readers[:2]):
             self.poll.register(reader, select.POLLIN)
         self.poll.register(parent, 0)  # hang-ups only
 
-    def close(self) -> None:
-        if self.status >= 0:
-            os.close(self.status)
-        self.begun.close()
-
     def run(self, calls: tuple[bytes, ...], reports: list[wire.Report]) -> bool:
         """Makes calls until they have taken a moment, and reports them. False: the next had no plain answer, so that it
         has to be made again, alone."""
         started = time.monotonic()
         for arguments in calls:
-            report = self._call(arguments)
+            try:
+                report = self._call(arguments)
+            except OSError:  # it is gone, or does not listen
+                report = None
             if report is None:
                 return False
+            if not self.job.code:  # the parent gets it now: a child that compiled again would send it once more
+                report = report._replace(channel=self.code + report.channel)
+                self.job = self.job._replace(code=wire.split_code(self.code)[0])
             reports.append(report)
             if report.reuse != wire.KEPT or time.monotonic() - started > MOMENT_S:
                 break
         return True
 
+    def peak_memory_bytes(self) -> int | None:
+        """Of its life so far: there is no other that can be trusted. None where it is gone, or has hidden itself."""
+        with contextlib.suppress(OSError), open(f"/proc/{self.begun.pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return None
+
     def _call(self, arguments: bytes) -> wire.Report | None:
         started = time.monotonic()
         texts = bytearray(), bytearray(), bytearray()
-        try:
-            if not (self._send(wire.pack_frame(arguments), started) and self._receive(texts, started)):
-                return None
-            cpu_s = time.clock_gettime(self.clock) - self.used_s
-            peak = self._peak_memory_bytes()
-        except OSError:  # it is gone, or does not listen, or has hidden itself
+        if not self._send(wire.pack_frame(arguments), started):
             return None
-        self.usual_bytes = self.usual_bytes or peak
-        if cpu_s > self.longest_s or peak - self.usual_bytes > MAX_GROWTH_BYTES:
+        if not (self.job.code or self.code):
+            self.code = self._receive(texts, started) or b""
+            if not self.code:
+                return None
+        answer = self._receive(texts, started)
+        cpu_s = time.clock_gettime(self.clock) - self.used_s
+        if answer is None or texts[2] or cpu_s > self.longest_s:
             return None
         self.used_s += cpu_s
         is_used_up = self.used_s > self.job.bounds.cpu_s / 2  # the kernel ends it at its limit
-        wall_s = time.monotonic() - started
-        stdout, stderr, channel = map(bytes, texts)
-        payload = channel[wire.LENGTH_BYTES :]
-        if not self.job.code:  # the parent has it now: a child that compiled again would send it before its value
-            self.job = self.job._replace(code=wire.split_code(payload)[0])
         reuse = wire.RENEWED if is_used_up else wire.KEPT
-        return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, peak, reuse, stdout, stderr, payload)
+        wall_s = time.monotonic() - started
+        return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, 0, reuse, bytes(texts[0]), bytes(texts[1]), answer)
 
     def _send(self, message: bytes, started: float) -> bool:
         """False where it takes too long to listen."""
-        sent = os.write(self.channel, message)
+        sent = os.write(self.channel, message[:SENT_BYTES])
         while sent < len(message):
             if time.monotonic() - started > self.longest_s:
                 return False
-            sent += os.write(self.channel, memoryview(message)[sent:])
+            sent += os.write(self.channel, message[sent : sent + SENT_BYTES])
         return True
 
-    def _receive(self, texts: tuple[bytearray, bytearray, bytearray], started: float) -> bool:
-        """One answer, and what was printed. False where it ended, took too long, or wrote anything else."""
-        length = wire.LENGTH_BYTES
+    def _receive(self, texts: tuple[bytearray, bytearray, bytearray], started: float) -> bytes | None:
+        """One frame, taken off the last of the texts. None where it ended, took too long, or wrote too much."""
+        channel = texts[2]
         most = self.job.bounds.output_bytes, STDERR_KEPT, self._most_answer_bytes()
-        while len(texts[2]) < length:
+        end = wire.LENGTH_BYTES
+        while True:
+            if end == wire.LENGTH_BYTES and len(channel) >= end:
+                end += wire.unpack_length(channel[:end])
+            if end > wire.LENGTH_BYTES and len(channel) >= end:
+                frame = bytes(channel[wire.LENGTH_BYTES : end])
+                del channel[:end]
+                return frame
             left_s = started + self.longest_s - time.monotonic()
             ready = {descriptor for descriptor, _ in self.poll.poll(left_s * 1000)} if left_s > 0 else set()
             if self.parent in ready:
                 os._exit(0)  # process 1 of the namespace: takes everything with it
             if not ready or self.begun.handle in ready:
-                return False
+                return None
             for reader, text, most_bytes in zip(self.begun.readers, texts, most, strict=True):
                 if reader in ready:
                     data = os.read(reader, READ_SIZE)
                     text += data
                     if not data or len(text) > most_bytes:
-                        return False
-            if length == wire.LENGTH_BYTES and len(texts[2]) >= length:
-                length += wire.unpack_length(texts[2][:length])
-        return len(texts[2]) == length
+                        return None
 
     def _most_answer_bytes(self) -> int:
         most = self.job.bounds.output_bytes + wire.LENGTH_BYTES
         return most if self.job.code else most + wire.most_code_bytes(self.job.source)
-
-    def _peak_memory_bytes(self) -> int:
-        """Of its whole life; a process has no other peak."""
-        if self.status < 0:  # it can't be seen before it has answered
-            self.status = os.open(f"/proc/{self.begun.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        status = os.pread(self.status, 4096, 0)
-        start = status.index(b"VmHWM:") + 6
-        return int(status[start : status.index(b" kB", start)]) * 1024

@@ -58,20 +58,26 @@ class Supervisor:
                 self.kept = Kept(job, self._begin(job, stdin), parent)
             is_plain = self.kept.run(job.calls, reports)
             job = self.kept.job._replace(calls=job.calls[len(reports) :], session=0)
-            if not is_plain or reports[-1].reuse != wire.KEPT:
-                self.drop_kept()
+            peak = self.kept.peak_memory_bytes() if is_plain and reports[-1].reuse == wire.KEPT else None
+            if peak is None:
+                peak = self.drop_kept()
+                if is_plain:
+                    reports[-1] = reports[-1]._replace(reuse=wire.RENEWED)
+            reports[:] = [report._replace(peak_memory_bytes=peak) for report in reports]
             if is_plain:
                 return reports
         reports.append(self._watch(job, self._begin(job, stdin), parent))
         return reports
 
-    def drop_kept(self) -> None:
+    def drop_kept(self) -> int:
+        """Ends the child that is kept, if one is; its peak memory."""
         if self.kept is None:
-            return
-        self._end_all(self.kept.begun.pid)
-        self.kept.close()
+            return 0
+        peak = self._end_all(self.kept.begun.pid)[2]
+        self.kept.begun.close()
         self.kept = None
         empty_folder(self.scratch)
+        return peak
 
     def _begin(self, job: wire.Job, stdin: int) -> Begun:
         """Forks the child. Its channel is a socket where it is to make several calls."""
