@@ -252,7 +252,7 @@ def test_a_process_that_has_used_much_time_is_replaced() -> None:
         def watched(job: wire.Job, stdin: bytes) -> list[wire.Report] | str:
             found = run(job, stdin)
             assert not isinstance(found, str)
-            reports.extend(report.reuse for report in found)
+            reports.extend(report.fate for report in found)
             return found
 
         opened._run = watched  # type: ignore[method-assign]

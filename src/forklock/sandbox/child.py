@@ -43,10 +43,9 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
         _prepare(job, descriptors, has_namespaces=has_namespaces)
         if job.kind == wire.SCRIPT:
             _become(job)
-        compiled, message = _load(job)
+        compiled = _load(job)
         if job.session:
-            _make_calls(job, compiled, message)
-        _send(message)
+            _make_calls(job, compiled)
         if job.kind == wire.PROGRAM:
             os.close(CHANNEL)
             code = python_main.run_as_main(compiled)
@@ -62,11 +61,9 @@ def run_job(job: wire.Job, descriptors: tuple[int, int, int, int], *, has_namesp
         os._exit(code)
 
 
-def _make_calls(job: wire.Job, compiled: CodeType, first_words: bytes) -> None:
+def _make_calls(job: wire.Job, compiled: CodeType) -> None:
     """One call after the other, as long as each ends plainly; each in a module that has just been loaded. If one does
     not, this process ends without an answer to it: the zygote has it made again, in a process of its own."""
-    if first_words:
-        _send(wire.pack_frame(first_words))
     recursion_limit = sys.getrecursionlimit()
     while True:
         arguments = marshal.loads(_receive_frame())
@@ -135,15 +132,16 @@ def _limit(kind: int, soft: int, hard: int) -> None:
     resource.setrlimit(kind, (soft, hard))
 
 
-def _load(job: wire.Job) -> tuple[CodeType, bytes]:
-    """The program's code, and what to say of it before any line of the program runs: the first child compiles."""
+def _load(job: wire.Job) -> CodeType:
+    """The program's code. The first child compiles, and hands it out before any line of the program runs, unless it is
+    to make all calls itself."""
     name = f"{os.getcwd()}/{python_main.FILE_NAME}"
     with open(name, "wb") as file:
         file.write(job.source)
     if job.code:
         loaded = marshal.loads(job.code)
         assert isinstance(loaded, CodeType)
-        return loaded, b""
+        return loaded
     try:
         code = compile(job.source, name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
@@ -151,7 +149,9 @@ def _load(job: wire.Job) -> tuple[CodeType, bytes]:
         sys.excepthook(type(error), error.with_traceback(None), None)
         sys.stderr.flush()
         os._exit(1)
-    return code, wire.pack_code(marshal.dumps(code))
+    if not job.session:
+        _send(wire.pack_code(marshal.dumps(code)))
+    return code
 
 
 def _become(job: wire.Job) -> NoReturn:

@@ -59,11 +59,11 @@ class Kept:
         with_limit = _socket.socket(fileno=self.channel)
         with_limit.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
         with_limit.detach()
+        output_bytes = job.bounds.output_bytes
+        self.most_bytes = output_bytes, STDERR_KEPT, output_bytes + wire.LENGTH_BYTES
         self.clock = ~begun.pid << 3 | 2  # CPU time of the process, numbered as clock_getcpuclockid does
         self.used_s = 0.0
         """CPU time up to its last answer. What it uses before it is asked again is the next test's."""
-        self.code = b""
-        """What it said before the program ran, for the first report."""
         self.poll = select.poll()
         self.poll.register(self.channel, select.POLLIN)  # first: with an answer, all that was printed before is seen
         for reader in (begun.handle, *begun.readers[:2]):
@@ -81,11 +81,8 @@ class Kept:
                 report = None
             if report is None:
                 return False
-            if not self.job.code:  # the parent gets it now: a child that compiled again would send it once more
-                report = report._replace(channel=self.code + report.channel)
-                self.job = self.job._replace(code=wire.split_code(self.code)[0])
             reports.append(report)
-            if report.reuse != wire.KEPT or time.monotonic() - started > MOMENT_S:
+            if report.fate != wire.KEPT or time.monotonic() - started > MOMENT_S:
                 break
         return True
 
@@ -102,19 +99,15 @@ class Kept:
         texts = bytearray(), bytearray(), bytearray()
         if not self._send(wire.pack_frame(arguments), started):
             return None
-        if not (self.job.code or self.code):
-            self.code = self._receive(texts, started) or b""
-            if not self.code:
-                return None
         answer = self._receive(texts, started)
         cpu_s = time.clock_gettime(self.clock) - self.used_s
-        if answer is None or texts[2] or cpu_s > self.longest_s:
+        if answer is None or cpu_s > self.longest_s:
             return None
         self.used_s += cpu_s
         is_used_up = self.used_s > self.job.bounds.cpu_s / 2  # the kernel ends it at its limit
-        reuse = wire.RENEWED if is_used_up else wire.KEPT
+        fate = wire.RENEWED if is_used_up else wire.KEPT
         wall_s = time.monotonic() - started
-        return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, 0, reuse, bytes(texts[0]), bytes(texts[1]), answer)
+        return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, 0, fate, bytes(texts[0]), bytes(texts[1]), answer)
 
     def _send(self, message: bytes, started: float) -> bool:
         """False where it takes too long to listen."""
@@ -126,30 +119,23 @@ class Kept:
         return True
 
     def _receive(self, texts: tuple[bytearray, bytearray, bytearray], started: float) -> bytes | None:
-        """One frame, taken off the last of the texts. None where it ended, took too long, or wrote too much."""
+        """One answer, and what was printed. None where it ended, took too long, or wrote anything else."""
         channel = texts[2]
-        most = self.job.bounds.output_bytes, STDERR_KEPT, self._most_answer_bytes()
-        end = wire.LENGTH_BYTES
-        while True:
-            if end == wire.LENGTH_BYTES and len(channel) >= end:
-                end += wire.unpack_length(channel[:end])
-            if end > wire.LENGTH_BYTES and len(channel) >= end:
-                frame = bytes(channel[wire.LENGTH_BYTES : end])
-                del channel[:end]
-                return frame
+        length: int | None = None
+        while length is None or len(channel) < length:
             left_s = started + self.longest_s - time.monotonic()
-            ready = {descriptor for descriptor, _ in self.poll.poll(left_s * 1000)} if left_s > 0 else set()
-            if self.parent in ready:
-                os._exit(0)  # process 1 of the namespace: takes everything with it
-            if not ready or self.begun.handle in ready:
+            if left_s <= 0 or not (events := self.poll.poll(left_s * 1000)):
                 return None
-            for reader, text, most_bytes in zip(self.begun.readers, texts, most, strict=True):
-                if reader in ready:
-                    data = os.read(reader, READ_SIZE)
-                    text += data
-                    if not data or len(text) > most_bytes:
-                        return None
-
-    def _most_answer_bytes(self) -> int:
-        most = self.job.bounds.output_bytes + wire.LENGTH_BYTES
-        return most if self.job.code else most + wire.most_code_bytes(self.job.source)
+            for descriptor, _ in events:
+                if descriptor == self.parent:
+                    os._exit(0)  # process 1 of the namespace: takes everything with it
+                if descriptor == self.begun.handle:
+                    return None
+                index = self.begun.readers.index(descriptor)
+                data = os.read(descriptor, READ_SIZE)
+                texts[index].extend(data)
+                if not data or len(texts[index]) > self.most_bytes[index]:
+                    return None
+            if length is None and len(channel) >= wire.LENGTH_BYTES:
+                length = wire.LENGTH_BYTES + wire.unpack_length(channel[: wire.LENGTH_BYTES])
+        return bytes(channel[wire.LENGTH_BYTES :]) if len(channel) == length else None

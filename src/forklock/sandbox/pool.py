@@ -206,11 +206,12 @@ class _Program(AbstractContextManager["_Program"]):
             return
         is_python = self.kind != wire.SCRIPT
         for report in reports:
-            if report.reuse == wire.ALONE:
+            if report.fate == wire.ALONE:
                 self.session = 0
-            has_code, payload = bool(self.code), report.channel
-            outcome, cause = judge(report, is_python=is_python, has_code=has_code)
-            if is_python and not has_code:
+            hands_out_code = is_python and report.fate == wire.ALONE and not self.code
+            outcome, cause = judge(report, hands_out_code=hands_out_code)
+            payload = report.channel
+            if hands_out_code:
                 self.code, payload = wire.split_code(payload)
             yield self._fields(outcome, cause, report), payload
 
@@ -224,7 +225,7 @@ class _Program(AbstractContextManager["_Program"]):
             "wall_s": report.wall_s,
             "peak_memory_bytes": report.peak_memory_bytes,
             "is_isolated": not self.sandbox.missing,
-            "is_shared": report.reuse != wire.ALONE,
+            "is_shared": report.fate != wire.ALONE,
             "cause": cause,
         }
 

@@ -68,11 +68,12 @@ STOPPED = {
 }
 
 
-def judge(report: wire.Report, *, is_python: bool, has_code: bool) -> tuple[Outcome, str]:
-    """The outcome, and the cause in words. `has_code`: an earlier child had compiled the program."""
+def judge(report: wire.Report, *, hands_out_code: bool) -> tuple[Outcome, str]:
+    """The outcome, and the cause in words. `hands_out_code`: the first thing on the channel has to be the compiled
+    code, since no earlier child had sent it."""
     if report.stopped:
         return STOPPED[report.stopped]
-    if is_python and not has_code and report.channel[:1] == wire.SYNTAX_ERROR:
+    if hands_out_code and report.channel[:1] == wire.SYNTAX_ERROR:
         return Outcome.COMPILE_ERROR, _last_line(report.stderr)
     if report.exit_status == 0:
         return Outcome.FINISHED, ""
@@ -81,7 +82,7 @@ def judge(report: wire.Report, *, is_python: bool, has_code: bool) -> tuple[Outc
     last = _last_line(report.stderr)
     if last.startswith("MemoryError"):
         return Outcome.MEMORY, "memory of one process"
-    if is_python and not has_code and report.channel[:1] == wire.NO_CODE:
+    if hands_out_code and report.channel[:1] == wire.NO_CODE:
         return Outcome.COMPILE_ERROR, f"ended while it was compiled: {_ending(report.exit_status)}"
     return Outcome.RUNTIME_ERROR, last or _ending(report.exit_status)
 

@@ -58,11 +58,11 @@ class Supervisor:
                 self.kept = Kept(job, self._begin(job, stdin), parent)
             is_plain = self.kept.run(job.calls, reports)
             job = self.kept.job._replace(calls=job.calls[len(reports) :], session=0)
-            peak = self.kept.peak_memory_bytes() if is_plain and reports[-1].reuse == wire.KEPT else None
+            peak = self.kept.peak_memory_bytes() if is_plain and reports[-1].fate == wire.KEPT else None
             if peak is None:
                 peak = self.drop_kept()
                 if is_plain:
-                    reports[-1] = reports[-1]._replace(reuse=wire.RENEWED)
+                    reports[-1] = reports[-1]._replace(fate=wire.RENEWED)
             reports[:] = [report._replace(peak_memory_bytes=peak) for report in reports]
             if is_plain:
                 return reports

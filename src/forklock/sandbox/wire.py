@@ -79,7 +79,7 @@ class Report(NamedTuple):
     cpu_s: float
     wall_s: float
     peak_memory_bytes: int
-    reuse: int
+    fate: int
     """`KEPT` and the others."""
     stdout: bytes
     stderr: bytes

@@ -127,7 +127,7 @@ class Worker:
             if sent < len(message):
                 self._control.sendall(memoryview(message)[sent:])
             reports = self._receive_reports(job)
-            self.session = job.session if reports[-1].reuse == wire.KEPT else 0
+            self.session = job.session if reports[-1].fate == wire.KEPT else 0
             return reports
         except (OSError, EOFError) as error:
             raise WorkerError(f"{type(error).__name__}: {error}") from error
