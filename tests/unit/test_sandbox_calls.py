@@ -296,6 +296,23 @@ RIGHT = {
     "a file": "import os\ndef f(x):\n    if os.path.exists('n'): return -1\n    open('n', 'w').close()\n    return x + 1",
     "chance": "import random\ndef f(x): return x + (random.randint(0, 99) == first)\nstate = random.Random()\nstate.setstate(random.getstate())\nfirst = 0\nif not hasattr(random, 'first'): random.first = state.randint(0, 99)\nfirst = random.first",
     "the collector": "import gc\ndef f(x):\n    if not gc.isenabled(): return -1\n    gc.disable()\n    return x + 1",
+    "the working folder": "import os\ndef f(x):\n    if not os.path.exists('solution.py'): return -1\n    os.chdir('/')\n    return x + 1",
+    "its own file": "import os\ndef f(x):\n    if not os.path.exists('solution.py'): return -1\n    os.remove('solution.py')\n    return x + 1",
+    "modules taken away": "import sys\ndef f(x):\n    import bisect\n    if len(sys.modules) < 9: return -1\n    sys.modules.clear()\n    return x + 1",
+    "a module put in another's place": "import sys\ndef f(x):\n    import fractions\n    sys.modules['fractions'] = None\n    return x + int(fractions.Fraction(1))",
+    "a builtin replaced": "import builtins\ndef f(x):\n    y = sum([x, 1])\n    builtins.sum = lambda a: -1\n    return y",
+    "stdout closed": "import sys\ndef f(x):\n    print(x)\n    sys.stdout.close()\n    return x + 1",
+    "stdout at the descriptor": "import os\ndef f(x):\n    os.write(1, b'x')\n    os.close(1)\n    return x + 1",
+    "stdin closed": "import sys\ndef f(x):\n    sys.stdin.read()\n    sys.stdin.close()\n    return x + 1",
+    "a tracer": "import sys\ndef f(x):\n    if sys.gettrace(): return -1\n    sys.settrace(lambda *a: None)\n    return x + 1",
+    "an audit hook": "import os, sys\ndef no(name, args):\n    if name == 'open': raise OSError\ndef f(x):\n    open('solution.py').close()\n    sys.addaudithook(no)\n    return x + 1",
+    "a signal ignored": "import signal\ndef f(x):\n    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN: return -1\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n    return x + 1",
+    "a limit of its own": "import resource\ndef f(x):\n    n = len(bytearray(1 << 20))\n    resource.setrlimit(resource.RLIMIT_AS, (0, 0))\n    return x + (n > 0)",
+    "few digits": "import sys\ndef f(x):\n    n = len(str(10**1000))\n    sys.set_int_max_str_digits(640)\n    return x + (n > 0)",
+    "a precision": "import decimal\ndef f(x):\n    y = decimal.Decimal(x) + decimal.Decimal('1.001')\n    decimal.getcontext().prec = 1\n    return int(y) if y != x + 1 else -1",
+    "all descriptors": "import os\ndef f(x):\n    open('solution.py').close()\n    try:\n        while True: os.dup(0)\n    except OSError: return x + 1",
+    "the folder filled": "def f(x):\n    with open(f'before{x}', 'w') as file: file.write('x')\n    try:\n        with open('all', 'wb') as file:\n            while True: file.write(b'x' * (1 << 20))\n    except OSError: return x + 1",
+    "an object that ends with the next call": "import math\nclass A:\n    def __del__(self): math.n = -1\ndef f(x):\n    if hasattr(math, 'n'): return -1\n    math.a = A()\n    math.a = None\n    return x + 1",
     "an assertion": "import math\nassert not hasattr(math, 'n')\nmath.n = 1\ndef f(x): return x + 1",
     "an unreadable value": "import math\nclass H(int):\n    def __hash__(self): return 1\ndef f(x):\n    if hasattr(math, 'n'):\n        import os\n        os.write(3, b'\\2\\0\\0\\0{}')\n        os.read(3, 99)\n    math.n = 1\n    return x + 1",
 }
@@ -306,6 +323,8 @@ RIGHT = {
 def test_a_right_program_never_fails_by_what_an_earlier_call_has_left(sandbox: Sandbox, name: str) -> None:
     for x in range(3):
         assert alone(sandbox, RIGHT[name], [x], LONG).value == x + 1
+    together = sandbox.call_function(RIGHT[name], "f", [[x] for x in range(3)], LONG)
+    assert any(result.value != x + 1 or not result.is_shared for x, result in enumerate(together))
     assert score(sandbox, RIGHT[name]).verdict == "passed"
     found = score(sandbox, RIGHT[name], runs_all=True)
     assert (found.verdict, found.num_tests_run, found.num_tests_passed) == ("passed", 6, 6)
