@@ -83,11 +83,12 @@ def test_long_arguments_arrive_whole(sandbox: Sandbox) -> None:
     assert [(result.value, result.is_shared) for result in results] == [((len(a), a[-1:]), True) for [a] in calls]
 
 
-def test_what_was_used_is_told_for_each_call(sandbox: Sandbox) -> None:
+def test_what_calls_used_that_were_answered_together_is_shared_out_among_them(sandbox: Sandbox) -> None:
+    """The second takes more than a moment, so that the third is not made before the first two are answered."""
     source = "import time\ndef f(x):\n    end = time.process_time() + x / 10\n    while time.process_time() < end: pass"
-    results = list(sandbox.call_function(source, "f", [[x] for x in (0, 3, 0, 2)], LONG))
+    results = list(sandbox.call_function(source, "f", [[x] for x in (0, 4, 0, 0)], LONG))
     assert all(result.is_shared for result in results)
-    assert [int(10 * result.cpu_s) for result in results] == [0, 3, 0, 2]
+    assert [int(10 * result.cpu_s) for result in results] == [2, 2, 0, 0]
     assert all(5 << 20 < result.peak_memory_bytes < 60 << 20 for result in results)
 
 
@@ -128,8 +129,7 @@ def test_a_call_that_does_not_end_plainly_is_made_again_alone(sandbox: Sandbox, 
     assert after.text == NOTHING
 
 
-FRAME = "import os\ndef answer(text): os.write(3, len(text).to_bytes(4, 'little') + text)\n"
-READ_FRAME = "import marshal\ndef asked():\n    data = os.read(3, 65536)\n    return marshal.loads(data[4:])\n"
+FRAME = "import os\ndef framed(text): return len(text).to_bytes(4, 'little') + text\ndef answer(*texts): os.write(3, framed(b''.join(map(framed, texts))))\n"
 
 HOSTILE = {
     "two answers at once": FRAME + "def f(x):\n    answer(b'6')\n    return x",
@@ -199,8 +199,8 @@ def test_no_program_changes_the_code_that_its_later_processes_load(sandbox: Sand
     )
     results = list(sandbox.call_function(source, "f", [[x] for x in range(4)], LONG))
     assert [(result.value, result.is_shared) for result in results] == [
-        ((0, True), True),
-        ((1, True), True),
+        ((0, True), False),
+        ((1, True), False),
         (None, False),
         ((3, True), False),
     ]
@@ -307,7 +307,7 @@ RIGHT = {
     "a tracer": "import sys\ndef f(x):\n    if sys.gettrace(): return -1\n    sys.settrace(lambda *a: None)\n    return x + 1",
     "an audit hook": "import os, sys\ndef no(name, args):\n    if name == 'open': raise OSError\ndef f(x):\n    open('solution.py').close()\n    sys.addaudithook(no)\n    return x + 1",
     "a signal ignored": "import signal\ndef f(x):\n    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN: return -1\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n    return x + 1",
-    "a limit of its own": "import resource\ndef f(x):\n    n = len(bytearray(1 << 20))\n    resource.setrlimit(resource.RLIMIT_AS, (0, 0))\n    return x + (n > 0)",
+    "a limit of its own": "import resource\ndef f(x):\n    n = len(bytearray(40 << 20))\n    resource.setrlimit(resource.RLIMIT_AS, (0, 0))\n    return x + (n > 0)",
     "few digits": "import sys\ndef f(x):\n    n = len(str(10**1000))\n    sys.set_int_max_str_digits(640)\n    return x + (n > 0)",
     "a precision": "import decimal\ndef f(x):\n    y = decimal.Decimal(x) + decimal.Decimal('1.001')\n    decimal.getcontext().prec = 1\n    return int(y) if y != x + 1 else -1",
     "all descriptors": "import os\ndef f(x):\n    open('solution.py').close()\n    try:\n        while True: os.dup(0)\n    except OSError: return x + 1",

@@ -15,6 +15,7 @@ import marshal
 import os
 import resource
 import sys
+import time
 from types import CodeType
 from typing import Any, NoReturn
 
@@ -32,6 +33,8 @@ READ_SIZE = 1 << 16
 PAGE = os.sysconf("SC_PAGESIZE")
 MAX_GROWTH_BYTES = 64 << 20
 """By which a process that makes several calls may grow. A call that wants more is made alone."""
+MOMENT_S = 0.005
+"""More than most calls take together. Whoever has asked for several may not want them all."""
 fork_hooks: list[dict[str, Any]] = []
 """What the zygote's modules want done around a fork. For forks of the program, not for the zygote's own."""
 
@@ -65,13 +68,24 @@ def _make_calls(job: wire.Job, compiled: CodeType) -> None:
     """One call after the other, as long as each ends plainly; each in a module that has just been loaded. If one does
     not, this process ends without an answer to it: the zygote has it made again, in a process of its own."""
     recursion_limit = sys.getrecursionlimit()
-    while True:
-        arguments = marshal.loads(_receive_frame())
-        sys.setrecursionlimit(recursion_limit)
-        code, value = python_main.call(compiled, job.entry_point, arguments)
-        if code != 0:
-            os._exit(code)
-        _send(wire.pack_frame(encode(value).encode()))
+    code = 0
+    while code == 0:
+        asked = marshal.loads(_receive_frame())
+        until_s = time.perf_counter() + MOMENT_S
+        answers = b""
+        for arguments in asked:
+            sys.setrecursionlimit(recursion_limit)
+            code, value = python_main.call(compiled, job.entry_point, marshal.loads(arguments))
+            if code != 0:
+                break
+            answers += wire.pack_frame(encode(value).encode())
+            if len(answers) > wire.ENOUGH_BYTES or time.perf_counter() > until_s:
+                break
+        if answers:
+            _send(wire.pack_frame(answers))
+            if code != 0:
+                _receive_frame()  # the next that is asked for is the one that failed
+    os._exit(code)
 
 
 def _receive_frame() -> bytes:

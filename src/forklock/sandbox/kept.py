@@ -1,8 +1,8 @@
-"""The zygote's side of a child that makes several calls of one function; `child.make_calls` is the other.
+"""The zygote's side of a child that makes several calls of one function; `child._make_calls` is the other.
 
-Nothing but a plain answer counts: whatever else happens, the test is run again, in a process of its own. Short tests
-only: one that takes over 4% of its limit is given up and run again alone, so that a hang costs no more than it may,
-and limits are watched where they are always watched. Such a child may start no thread and no process, so that its own
+Nothing but a plain answer counts: whatever else happens, the call is made again, in a process of its own. Short calls
+only: what takes over 4% of the limit is given up and made again alone, so that a hang costs no more than it may, and
+limits are watched where they are always watched. Such a child may start no thread and no process, so that its own
 clock has all the time that its program uses, and no more than a little memory.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import marshal
 import os
 import select
 import struct
@@ -22,9 +23,7 @@ from dataclasses import dataclass
 from forklock.sandbox import wire
 
 SHARE_OF_LIMIT = 0.04
-"""Of the CPU limit, that a test may use or wait."""
-MOMENT_S = 0.01
-"""More than most calls together take: who has asked for several may not want them all."""
+"""Of the CPU limit, that the calls which are answered together may use or wait."""
 READ_SIZE = 1 << 16
 SENT_BYTES = 1 << 15
 """At a time: the kernel waits for a reader before each of its buffers, and each wait has the time limit anew."""
@@ -60,31 +59,36 @@ class Kept:
         with_limit.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
         with_limit.detach()
         output_bytes = job.bounds.output_bytes
-        self.most_bytes = output_bytes, STDERR_KEPT, output_bytes + wire.LENGTH_BYTES
+        self.most_bytes = output_bytes, STDERR_KEPT, output_bytes + wire.ENOUGH_BYTES
         self.clock = ~begun.pid << 3 | 2  # CPU time of the process, numbered as clock_getcpuclockid does
         self.used_s = 0.0
-        """CPU time up to its last answer. What it uses before it is asked again is the next test's."""
+        """CPU time up to its last answer. What it uses before it is asked again is the next call's."""
         self.poll = select.poll()
         self.poll.register(self.channel, select.POLLIN)  # first: with an answer, all that was printed before is seen
         for reader in (begun.handle, *begun.readers[:2]):
             self.poll.register(reader, select.POLLIN)
         self.poll.register(parent, 0)  # hang-ups only
 
-    def run(self, calls: tuple[bytes, ...], reports: list[wire.Report]) -> bool:
-        """Makes calls until they have taken a moment, and reports them. False: the next had no plain answer, so that it
-        has to be made again, alone."""
+    def run(self, calls: tuple[bytes, ...]) -> list[wire.Report]:
+        """Has calls made until they have taken a moment, and reports them. None: the first had no plain answer, so that
+        it has to be made again, alone."""
         started = time.monotonic()
-        for arguments in calls:
-            try:
-                report = self._call(arguments)
-            except OSError:  # it is gone, or does not listen
-                report = None
-            if report is None:
-                return False
-            reports.append(report)
-            if report.fate != wire.KEPT or time.monotonic() - started > MOMENT_S:
-                break
-        return True
+        texts = bytearray(), bytearray(), bytearray()
+        try:
+            is_sent = self._send(wire.pack_frame(marshal.dumps(calls)), started)
+            answers = wire.split_frames(self._receive(texts, started)) if is_sent else []
+            cpu_s = time.clock_gettime(self.clock) - self.used_s
+        except OSError:  # it is gone, or does not listen
+            return []
+        if not 0 < len(answers) <= len(calls) or cpu_s > self.longest_s:
+            return []
+        self.used_s += cpu_s
+        is_used_up = self.used_s > self.job.bounds.cpu_s / 2  # the kernel ends it at its limit
+        cpu_s, wall_s = cpu_s / len(answers), (time.monotonic() - started) / len(answers)
+        reports = [wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, 0, wire.KEPT, b"", b"", text) for text in answers]
+        fate = wire.RENEWED if is_used_up else wire.KEPT
+        reports[-1] = reports[-1]._replace(fate=fate, stdout=bytes(texts[0]), stderr=bytes(texts[1]))
+        return reports
 
     def peak_memory_bytes(self) -> int | None:
         """Of its life so far: there is no other that can be trusted. None where it is gone, or has hidden itself."""
@@ -93,21 +97,6 @@ class Kept:
                 if line.startswith(b"VmHWM:"):
                     return int(line.split()[1]) * 1024
         return None
-
-    def _call(self, arguments: bytes) -> wire.Report | None:
-        started = time.monotonic()
-        texts = bytearray(), bytearray(), bytearray()
-        if not self._send(wire.pack_frame(arguments), started):
-            return None
-        answer = self._receive(texts, started)
-        cpu_s = time.clock_gettime(self.clock) - self.used_s
-        if answer is None or cpu_s > self.longest_s:
-            return None
-        self.used_s += cpu_s
-        is_used_up = self.used_s > self.job.bounds.cpu_s / 2  # the kernel ends it at its limit
-        fate = wire.RENEWED if is_used_up else wire.KEPT
-        wall_s = time.monotonic() - started
-        return wire.Report(wire.NOT_STOPPED, 0, cpu_s, wall_s, 0, fate, bytes(texts[0]), bytes(texts[1]), answer)
 
     def _send(self, message: bytes, started: float) -> bool:
         """False where it takes too long to listen."""
@@ -118,24 +107,24 @@ class Kept:
             sent += os.write(self.channel, message[sent : sent + SENT_BYTES])
         return True
 
-    def _receive(self, texts: tuple[bytearray, bytearray, bytearray], started: float) -> bytes | None:
-        """One answer, and what was printed. None where it ended, took too long, or wrote anything else."""
+    def _receive(self, texts: tuple[bytearray, bytearray, bytearray], started: float) -> bytes:
+        """One frame, and what was printed. Empty where it ended, took too long, or wrote anything else."""
         channel = texts[2]
         length: int | None = None
         while length is None or len(channel) < length:
             left_s = started + self.longest_s - time.monotonic()
             if left_s <= 0 or not (events := self.poll.poll(left_s * 1000)):
-                return None
+                return b""
             for descriptor, _ in events:
                 if descriptor == self.parent:
                     os._exit(0)  # process 1 of the namespace: takes everything with it
                 if descriptor == self.begun.handle:
-                    return None
+                    return b""
                 index = self.begun.readers.index(descriptor)
                 data = os.read(descriptor, READ_SIZE)
                 texts[index].extend(data)
                 if not data or len(texts[index]) > self.most_bytes[index]:
-                    return None
+                    return b""
             if length is None and len(channel) >= wire.LENGTH_BYTES:
                 length = wire.LENGTH_BYTES + wire.unpack_length(channel[: wire.LENGTH_BYTES])
-        return bytes(channel[wire.LENGTH_BYTES :]) if len(channel) == length else None
+        return bytes(channel[wire.LENGTH_BYTES :]) if len(channel) == length else b""

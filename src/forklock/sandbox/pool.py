@@ -26,8 +26,8 @@ from forklock.sandbox.results import CallResult, Outcome, RunResult, judge
 from forklock.sandbox.values import UnreadableValueError, decode
 from forklock.sandbox.worker import Worker, WorkerError
 
-FIRST_AHEAD, MOST_AHEAD = 4, 16
-"""Calls that are handed over at a time. All of the first cost less than the process that makes them."""
+NUM_AHEAD = 16
+"""Calls that are handed over at a time. Those that take no more than a moment are made at once."""
 NOTHING = wire.Report(wire.NOT_STOPPED, 0, 0.0, 0.0, 0, wire.ALONE, b"", b"", b"")
 
 
@@ -97,13 +97,12 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         with _Program(self, wire.FUNCTION, source, limits or self.limits) as program:
             if not (isinstance(calls, Sized) and len(calls) < 2):
                 program.session = next(self._sessions)
-            todo, num_ahead = map(_marshalled, calls), FIRST_AHEAD
-            while asked := tuple(islice(todo, num_ahead)):
+            todo = map(_marshalled, calls)
+            while asked := tuple(islice(todo, NUM_AHEAD if program.session else 1)):
                 while asked:
                     results = program.call(entry_point, asked if program.session else asked[:1])
                     asked = asked[len(results) :]
                     yield from results
-                num_ahead = min(4 * num_ahead, MOST_AHEAD) if program.session else 1
 
     def run_script(
         self, command: Sequence[str], source: str | bytes, inputs: Iterable[str | bytes], limits: Limits | None = None

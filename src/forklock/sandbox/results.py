@@ -43,8 +43,9 @@ class RunResult:
     cause: str = ""
     """For people: which limit, which signal, which fault."""
     is_shared: bool = False
-    """Whether other calls of the program may have run in the same process. Its peak memory is then that of all calls
-    so far."""
+    """Whether other calls of the program may have run in the same process. Its peak memory is then that of all calls so
+    far, its times an equal part of those of the calls that were answered together, and what these printed stands with
+    the last."""
 
     @property
     def text(self) -> str:

@@ -44,7 +44,7 @@ class Supervisor:
         self.usual_nice = os.getpriority(os.PRIO_PROCESS, 0)
 
     def run(self, job: wire.Job, stdin: int, parent: int) -> list[wire.Report]:
-        """Runs the job to its end; of several calls, as many as take a moment.
+        """Runs the job to its end; of several calls, the first, or as many as take a moment.
         If `parent`, the control socket, hangs up meanwhile, ends the zygote itself.
 
         Children are forked from here alone: how deep the zygote's own calls are is part of what they see."""
@@ -52,22 +52,18 @@ class Supervisor:
             self.drop_kept()
         if job.session and not self.has_namespaces:
             job = job._replace(session=0)  # nothing could keep it from starting processes that its clock does not see
-        reports: list[wire.Report] = []
         if job.session:
             if self.kept is None:
                 self.kept = Kept(job, self._begin(job, stdin), parent)
-            is_plain = self.kept.run(job.calls, reports)
-            job = self.kept.job._replace(calls=job.calls[len(reports) :], session=0)
-            peak = self.kept.peak_memory_bytes() if is_plain and reports[-1].fate == wire.KEPT else None
+            reports = self.kept.run(job.calls)
+            job = self.kept.job._replace(calls=job.calls, session=0)
+            peak = self.kept.peak_memory_bytes() if reports and reports[-1].fate == wire.KEPT else None
             if peak is None:
                 peak = self.drop_kept()
-                if is_plain:
-                    reports[-1] = reports[-1]._replace(fate=wire.RENEWED)
-            reports[:] = [report._replace(peak_memory_bytes=peak) for report in reports]
-            if is_plain:
-                return reports
-        reports.append(self._watch(job, self._begin(job, stdin), parent))
-        return reports
+                reports[-1:] = [report._replace(fate=wire.RENEWED) for report in reports[-1:]]
+            if reports:
+                return [report._replace(peak_memory_bytes=peak) for report in reports]
+        return [self._watch(job, self._begin(job, stdin), parent)]
 
     def drop_kept(self) -> int:
         """Ends the child that is kept, if one is; its peak memory."""

@@ -50,10 +50,10 @@ class Job(NamedTuple):
     """The program compiled, by an earlier child; empty for the first. Bytes for everyone but a child."""
     entry_point: str
     calls: tuple[bytes, ...]
-    """The arguments of each, marshalled for the child alone; several only where it is kept."""
+    """The arguments of each, marshalled for the child alone; several only where it may be kept."""
     command: tuple[str, ...]
     session: int = 0
-    """Not 0: the child is to be kept for the next call, which comes with this number and without the source."""
+    """Not 0: the child is to be kept for more calls, which come with this number and without the source."""
 
 
 class Setup(NamedTuple):
@@ -137,9 +137,23 @@ def unpack_reports(data: bytes | bytearray) -> Iterator[Report]:
         yield Report(*numbers, *blobs)
 
 
+ENOUGH_BYTES = 1 << 16
+"""Of answers, at a time."""
+
+
 def pack_frame(content: bytes) -> bytes:
-    """Between a kept child and its zygote: arguments, an answer."""
+    """Between a kept child and its zygote: the arguments of calls; answers, each in a frame of its own."""
     return _LENGTH.pack(len(content)) + content
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """None of them where they don't fill it."""
+    frames, start = [], 0
+    while start + LENGTH_BYTES <= len(data):
+        end = start + LENGTH_BYTES + unpack_length(data[start : start + LENGTH_BYTES])
+        frames.append(data[start + LENGTH_BYTES : end])
+        start = end
+    return frames if start == len(data) else []
 
 
 def pack_code(body: bytes) -> bytes:
