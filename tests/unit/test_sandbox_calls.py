@@ -350,3 +350,17 @@ def test_state_in_a_module_helps_as_the_page_says(sandbox: Sandbox) -> None:
     source = section.partition("```python\n")[2].partition("```")[0]
     assert score(sandbox, source).verdict == "passed"
     assert [alone(sandbox, source, [x], LONG).value for x in range(3)] == [1, 1, 1]
+
+
+def test_what_a_call_can_read_ahead_are_arguments_alone(sandbox: Sandbox) -> None:
+    source = (
+        "import sys, marshal\ndef f(x):\n    frame = sys._getframe()\n"
+        "    while 'asked' not in frame.f_locals: frame = frame.f_back\n"
+        "    return [marshal.loads(arguments) for arguments in frame.f_locals['asked']]"
+    )
+    results = list(sandbox.call_function(source, "f", [[x] for x in range(20)], LONG))
+    assert results[0].is_shared
+    asked = [result.value for result in results]
+    assert asked[0] == [[x] for x in range(16)]
+    assert all(value in [[[x] for x in range(16)], [[x] for x in range(16, 20)]] for value in asked if value)
+    assert alone(sandbox, source, [0], LONG).outcome == "runtime_error"
