@@ -37,7 +37,9 @@ def make_recipe(model: Path | str = "model", *, record_target: bool = False, **s
         seed=3,
         model=ModelConfig(path=str(model)),
         prompts=PromptsConfig(source="jsonl", path="nowhere.jsonl"),
-        synthesize=SynthesizeConfig(decoding=Decoding(1.6, 20, 0.8), record_target=record_target),
+        synthesize=SynthesizeConfig(
+            decoding=Decoding(1.6, 20, 0.8), record_target=record_target, max_sequence_tokens=64
+        ),
         train=TrainConfig(**merged),
         evaluate=EvaluateConfig(base_decoding=Decoding(), student_decoding=Decoding(1.1, 20, 0.8)),
     )

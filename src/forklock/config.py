@@ -211,6 +211,11 @@ class TrainConfig(Section):
     """A baseline, not self-distillation: leave out every sample that fails its problem's tests. The recipe's name has
     to say `verified-only`, and prompts have to be the microworld's, whose tests are known."""
 
+    @property
+    def keeps_adapter(self) -> bool:
+        """Whether checkpoints hold the adapter alone."""
+        return self.lora is not None and not self.lora.merge_on_save
+
     @model_validator(mode="after")
     def _check_schedule(self) -> Self:
         if (self.steps is None) == (self.epochs is None):

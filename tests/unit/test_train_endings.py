@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from train_cases import VOCABULARY, make_recipe, make_sample
 
-from forklock.config import LoraConfig
+from forklock.config import EngineConfig, LoraConfig, Recipe
+from forklock.engines import Completion, Request
+from forklock.train import endings as endings_module
 from forklock.train.data import load_data
 from forklock.train.endings import MAX_PROMPTS, Ending, compare, load_endings, measure_endings, save_endings
 
@@ -46,7 +50,7 @@ def test_what_the_trained_model_ends_is_counted(tiny_model: TinyModel, tmp_path:
     save_endings(tmp_path, endings)
     assert load_endings(tmp_path) == endings
     shares = measure_endings(make_recipe(), tiny_model("qwen3"), endings)
-    assert (shares.num_prompts, shares.max_new_tokens, shares.base) == (16, 31, 12 / 16)
+    assert (shares.num_prompts, shares.max_sequence_tokens, shares.base) == (16, 64, 12 / 16)
     assert shares.trained is not None
     assert shares.trained < 0.3  # random weights over 295 tokens, one of which ends
     assert shares.warning is not None
@@ -60,3 +64,59 @@ def test_why_nothing_was_drawn_is_said(tiny_model: TinyModel) -> None:
     shares = measure_endings(adapter, tiny_model("qwen3"), [Ending("a", (5,), 9, True)])
     assert "adapter alone" in shares.reason
     assert shares.warning is None
+
+
+THINKING = 30_000
+"""Tokens of a completion, the frozen model's and the trained one's alike."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_launched", "drawn_by", "limit"),
+    [
+        ("transformers", False, "transformers", 40_000),
+        ("transformers", True, "transformers", 40_000),
+        ("vllm", False, "vllm", 40_000),
+        ("vllm", True, "transformers", 8_192),
+        ("server", False, "transformers", 8_192),
+    ],
+)
+def test_long_completions_are_drawn_whole_or_said_not_to_be(
+    kind: Any, is_launched: bool, drawn_by: str, limit: int, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but one of the frozen model's completions end after a long thought, and so do the trained model's."""
+    opened: list[tuple[str, int]] = []
+
+    class Thinking:
+        def generate(self, requests: Sequence[Request], decoding: object) -> Iterator[Completion]:
+            for one in requests:
+                assert len(one.prompt_token_ids) + one.max_new_tokens == limit
+                yield Completion(one.request_id, (5,), "stop" if one.max_new_tokens >= THINKING else "length")
+
+    @contextmanager
+    def open_engine(recipe: Recipe, model: object, *, max_sequence_tokens: int) -> Iterator[Thinking]:
+        opened.append((recipe.engine.kind, max_sequence_tokens))
+        yield Thinking()
+
+    monkeypatch.setattr(endings_module, "open_engine", open_engine)
+    monkeypatch.setattr(endings_module, "context_tokens", lambda model: 50_000)
+    monkeypatch.setattr(endings_module, "is_launched", lambda: is_launched)
+    recipe = make_recipe()
+    recipe = recipe.model_copy(
+        update={
+            "engine": EngineConfig(kind=kind, server_url="http://nowhere/v1" if kind == "server" else None),
+            "synthesize": recipe.synthesize.model_copy(update={"max_sequence_tokens": 40_000}),
+        }
+    )
+    endings = [Ending(f"prompt-{number}", (5, 6), THINKING, True) for number in range(19)]
+    shares = measure_endings(recipe, tiny_model("qwen3"), [*endings, Ending("short", (5,), 9, True)])
+    assert opened == [(drawn_by, limit)]
+    if limit == 40_000:
+        assert (shares.base, shares.trained, shares.num_beyond, shares.warning) == (1.0, 1.0, 0, None)
+        return
+    assert (shares.base, shares.trained, shares.num_beyond) == (1 / 20, 0.0, 19)
+    assert shares.warning is not None
+    assert shares.warning.startswith("whether long completions still end was not measured: 19 of the frozen model's")
+    only_long = measure_endings(recipe, tiny_model("qwen3"), endings)
+    assert (only_long.base, only_long.num_beyond) == (None, 19)
+    assert only_long.reason == "none of the frozen model's completions ends within 8,192 tokens"
+    assert only_long.warning is not None

@@ -31,7 +31,7 @@ def gather_weights(objective: Objective, recipe: Recipe, saved_type: torch.dtype
     Every process calls this: where the model is sharded, its weights are gathered one by one. With
     `lora.merge_on_save = false` they are the adapters' alone, in float32.
     """
-    if keeps_adapter(recipe):
+    if recipe.train.keeps_adapter:
         named: dict[str, Weight] = {
             name: weight for name, weight in objective.model.named_parameters() if weight.requires_grad
         }
@@ -48,7 +48,7 @@ def write_model(
 ) -> None:
     """Weights, tokenizer with its chat template, and generation config."""
     causal, model = objective.causal, cast("Any", objective.model)
-    if keeps_adapter(recipe):
+    if recipe.train.keeps_adapter:
         model.save_pretrained(folder, state_dict=weights)
         (folder / "README.md").unlink(missing_ok=True)  # peft's own; ours is written over it
     else:
@@ -71,10 +71,6 @@ def generation_config(base: GenerationConfig | None, decoding: Decoding) -> Gene
         return GenerationConfig(**kept, do_sample=False)  # type: ignore[no-untyped-call]
     sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
     return GenerationConfig(**kept, **sampling, do_sample=True)  # type: ignore[no-untyped-call]
-
-
-def keeps_adapter(recipe: Recipe) -> bool:
-    return recipe.train.lora is not None and not recipe.train.lora.merge_on_save
 
 
 def _named_as_base(causal: torch.nn.Module) -> dict[str, Weight]:
@@ -116,8 +112,8 @@ def _on_host(named: Mapping[str, Weight], saved_type: torch.dtype) -> dict[str, 
 def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_steps: int) -> None:
     """README.md: what the model is, how it was made and how to decode it."""
     train, adapter = recipe.train, recipe.train.lora
-    unmerged = adapter is not None and not adapter.merge_on_save
-    how = "all weights" if adapter is None else f"LoRA of rank {adapter.rank}, {'an adapter' if unmerged else 'merged'}"
+    form = "an adapter" if train.keeps_adapter else "merged"
+    how = "all weights" if adapter is None else f"LoRA of rank {adapter.rank}, {form}"
     target = "the tokens drawn" if train.target == "hard" else "the recorded distribution they were drawn from"
     samples = "its own raw samples. No sample was checked for being right"
     if train.only_verified_samples:
@@ -128,7 +124,7 @@ def write_card(folder: Path, recipe: Recipe, counts: Counts, step: int, num_step
     lines = [
         "---",
         *([f"base_model: {base}"] if folder_of_base is None else []),  # hubs refuse what is no name of theirs
-        f"library_name: {'peft' if unmerged else 'transformers'}",
+        f"library_name: {'peft' if train.keeps_adapter else 'transformers'}",
         "tags: [self-distillation, forklock]",
         "---",
         f"# {recipe.name}, step {step} of {num_steps}",

@@ -33,7 +33,7 @@ def render(summary: dict[str, Any]) -> Table:
     else:
         table.add_row(
             "completions that end",
-            f"{endings['base']:.0%} to {endings['trained']:.0%} within {endings['max_new_tokens']} tokens, of "
+            f"{endings['base']:.0%} to {endings['trained']:.0%} within {endings['max_sequence_tokens']:,} tokens, of "
             f"{endings['num_prompts']} prompts",
         )
     for warning in summary["warnings"]:

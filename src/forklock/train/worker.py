@@ -37,7 +37,7 @@ from forklock.train.errors import TrainingError, writing_checkpoint
 from forklock.train.fused_loss import require_liger
 from forklock.train.launch import Plan, errors_said_once, following, tell
 from forklock.train.loop import Job, Outcome, train
-from forklock.train.model_folder import gather_weights, keeps_adapter, write_card, write_model
+from forklock.train.model_folder import gather_weights, write_card, write_model
 from forklock.train.objective import Objective
 from forklock.train.state import PARTIAL, CurvePoint
 from forklock.train.stop_health import StopHealth
@@ -92,7 +92,7 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
 
 
 def _checkpoint_bytes(objective: Objective, recipe: Recipe, saved_type: torch.dtype) -> int:
-    if keeps_adapter(recipe):
+    if recipe.train.keeps_adapter:
         return sum(weight.numel() * 4 for weight in objective.parameters() if weight.requires_grad)
     return sum(weight.numel() * saved_type.itemsize for weight in objective.causal.parameters())
 
