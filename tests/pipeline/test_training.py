@@ -245,6 +245,29 @@ def test_a_loss_that_is_no_number_stops_before_it_is_learned(
     assert trained["num_resumed_steps"] == len(kept)
 
 
+@pytest.mark.parametrize("is_one_alone", [True, False])
+def test_a_gradient_that_is_no_number_is_traced_to_its_samples(
+    is_one_alone: bool, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is a number all the while: a root of nothing has none for a slope."""
+    whole_loss, guilty = objective.Objective.forward, SAMPLES[7]
+
+    def forward(self: Any, one: Any, scale: float) -> torch.Tensor:
+        is_there = list(guilty.prompt_token_ids) in one.input_ids_BL[:, : len(guilty.prompt_token_ids)].tolist()
+        if is_there and (is_one_alone or len(one.input_ids_BL) > 1):
+            return whole_loss(self, one, scale) + (self.head().sum() * 0).sqrt()
+        return whole_loss(self, one, scale)
+
+    monkeypatch.setattr(objective.Objective, "forward", forward)
+    recipe = make_recipe(tiny_model("qwen3"), steps=1, global_batch_size=30, tokens_per_device=4000)
+    words = rf"{guilty.prompt_id} \(0\)\. Training" if is_one_alone else r"\(0\), .*, each of which is finite alone\."
+    with pytest.raises(
+        TrainingError, match=rf"step 1: the gradient is not a finite .* sample index\) .*{words}"
+    ) as caught:
+        run_training(recipe, tmp_path, SAMPLES)
+    assert str(caught.value).count("prompt-") == (1 if is_one_alone else 30)
+
+
 def test_a_disk_without_room_for_a_checkpoint_is_noticed_before_it_is_written(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

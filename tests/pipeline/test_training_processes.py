@@ -13,18 +13,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_cases import make_recipe, run_training
+from train_cases import make_recipe, make_sample, run_training
 from training_child import SAMPLES, train_as_rank
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forklock.config import LoraConfig
-from forklock.train import worker
+from forklock.train import TrainingError, worker
+from forklock.train.batches import split
 
 TinyModel = Callable[[str], Path]
 SOURCES = Path(__file__).parents[2] / "src"
@@ -175,6 +177,43 @@ def test_a_sharded_training_killed_anywhere_goes_on_to_the_same_bits(
         }
     assert (undisturbed / "train" / "curve.csv").read_bytes() == (disturbed / "train" / "curve.csv").read_bytes()
     assert_same_training(alone, disturbed / "train")
+
+
+UNKNOWN = 250
+"""A token whose embedding is no number: whatever sees it has no finite loss."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"layout": "packed"}, {"num_processes": 2}, {"num_processes": 2, "sharding": "fsdp2"}],
+    ids=["one", "packed", "ddp", "fsdp2"],
+)
+def test_samples_without_a_finite_loss_are_named_and_no_others(
+    settings: dict[str, Any], tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("qwen3"), folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.get_input_embeddings().weight.data[UNKNOWN] = float("nan")
+    model.save_pretrained(folder)
+    drawn = [make_sample(number, target=None) for number in range(30)]
+    samples = [
+        replace(
+            one,
+            prompt_token_ids=(5, 6, UNKNOWN if number in (11, 19) else 7),
+            token_ids=tuple(3 if token == UNKNOWN else token for token in one.token_ids),
+        )
+        for number, one in enumerate(drawn)
+    ]
+    recipe = make_recipe(folder, steps=2, global_batch_size=30, tokens_per_device=400, **settings)
+    lengths = {number: len(sample.token_ids) + 2 for number, sample in enumerate(samples)}
+    passes = [one.samples for share in split(lengths, recipe.train, recipe.train.num_processes) for one in share]
+    assert all(len(one) > 1 for one in passes if {11, 19} & set(one))  # they have innocent neighbours
+    named = r"sample index\) prompt-011 \(0\), prompt-019 \(0\)\. Training stopped"
+    with pytest.raises(TrainingError, match=rf"step 1: the loss .* {named}"):
+        run_training(recipe, tmp_path / "run", samples)
+    assert not (tmp_path / "run" / "train" / "model").exists()
 
 
 RECIPE = """

@@ -38,6 +38,9 @@ from forklock.train.state import CurvePoint, load_state, num_state_bytes, save_s
 from forklock.train.stop_health import StopHealth
 from forklock.train.trackers import tracking
 
+MAX_NAMED = 32
+"""Samples of one message."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -153,24 +156,40 @@ class _Stepper:
 
     def _stop(self, step: int, share: list[MicroBatch], losses: list[torch.Tensor], samples: list[int]) -> None:
         """Before the optimizer has seen the step: the last checkpoint and state stay good."""
-        mine = [
+        of_my_passes = [
             sample
             for one, loss in zip(share, losses, strict=True)
             if not torch.isfinite(loss)
             for sample in one.samples
         ]
-        guilty = sorted(gather_object(mine))
+        suspects = sorted(set(gather_object(of_my_passes)))
+        what = "loss" if suspects else "gradient"
+        suspects = suspects or sorted(set(samples))
+        guilty = [sample for sample in suspects if not self._is_finite_alone(sample)]
         names = [
             f"{prompt_id} ({index})"
-            for prompt_id, index in (self.job.data.sequences[one].key for one in guilty or samples)
+            for prompt_id, index in (self.job.data.sequences[one].key for one in guilty or suspects)
         ]
-        what = "loss" if guilty else "gradient"
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        together = "" if guilty else ", each of which is finite alone"
         raise TrainingError(
             f"step {step + 1}: the {what} is not a finite number, at the samples (prompt id, sample index) "
-            f"{', '.join(names[:8])}{more}. Training stopped before that step changed the weights; checkpoints up to "
-            "it are good. Lower train.learning_rate, or look at those samples"
+            f"{', '.join(names[:MAX_NAMED])}{more}{together}. Training stopped before that step changed the weights; "
+            "checkpoints up to it are good. Lower train.learning_rate, or look at those samples"
         )
+
+    def _is_finite_alone(self, sample: int) -> bool:
+        """Loss and gradient of one sample. Every process computes it: a sharded model needs all of them."""
+        settings, sequence = self.job.recipe.train, self.job.data.sequences[sample]
+        self.optimizer.zero_grad(set_to_none=True)
+        batch = collate([sequence], packed=settings.layout == "packed").to(self.accelerator.device)
+        with self._unsynchronised():
+            with self.accelerator.autocast():
+                loss = self.wrapped(batch, 1 / sequence.num_completion_tokens)
+            self.accelerator.backward(loss)
+        gradients = [weight.grad for weight in self.wrapped.parameters() if weight.grad is not None]
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
+        return math.isfinite(float(loss.detach())) and math.isfinite(float(norm))
 
 
 def _share(
