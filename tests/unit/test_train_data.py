@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from train_cases import STOP, VOCABULARY, make_recipe, make_sample
 
 from forklock.config import Recipe
+from forklock.sampling import samples_in, tokens_in, write_shard
 from forklock.train import TrainingError
 from forklock.train.batches import collate
 from forklock.train.data import load_data
@@ -48,6 +51,36 @@ def test_every_completion_token_is_predicted_once_from_the_token_before_it(packe
     if packed:
         assert batch.input_ids_BL.shape == (1, sum(sequence.num_positions for sequence in sequences))
         assert int((positions == 0).sum()) == 5
+
+
+@pytest.mark.parametrize("target", ["hard", "soft"])
+def test_what_is_read_without_texts_is_what_whole_samples_hold(target: str, tmp_path: Path) -> None:
+    """Over two shards of several batches, in which some samples are marked and too long."""
+    marked = make_sample(500, degenerate="empty", with_target=False, sample_index=3)
+    shards = [[make_sample(number) for number in range(150)], [*map(make_sample, range(150, 200)), marked]]
+    for number, samples in enumerate(shards):
+        write_shard(tmp_path / f"samples-{number:05d}.parquet", samples)
+    recipe = make_recipe(record_target=True, target=target, max_sequence_tokens=45)
+    by_hand = load_data(recipe, samples_in(tmp_path), VOCABULARY)
+    read = list(tokens_in(tmp_path, with_targets=target == "soft"))
+    assert [one.target is not None for one in read] == [target == "soft"] * 200 + [False]
+    assert all(one.prompt_token_ids.base is None and one.token_ids.base is None for one in read)  # no views of a batch
+    data = load_data(recipe, read, VOCABULARY)
+    assert (data.counts, data.endings) == (by_hand.counts, by_hand.endings)
+    assert data.counts.num_too_long > 0
+    for mine, other in zip(data.sequences, by_hand.sequences, strict=True):
+        assert (mine.key, mine.num_prompt_tokens, mine.is_finished) == (
+            other.key, other.num_prompt_tokens, other.is_finished
+        )  # fmt: skip
+        assert mine.token_ids.dtype == other.token_ids.dtype
+        assert np.array_equal(mine.token_ids, other.token_ids)
+        if mine.target is not None and other.target is not None:
+            for name in ("sizes", "token_ids", "probabilities"):
+                ours, theirs = getattr(mine.target, name), getattr(other.target, name)
+                assert ours.dtype == theirs.dtype
+                assert np.array_equal(ours, theirs)
+        else:
+            assert mine.target is other.target
 
 
 def test_soft_targets_follow_their_positions() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forklock.analyze.errors import AnalysisError
 from forklock.config import Recipe
 from forklock.decoding import Decoding
-from forklock.sampling import Sample, samples_in
+from forklock.sampling import Sample, samples_in, tokens_in
 from forklock.sampling.sample import read_shard
 from forklock.sampling.shards import shards_in
 from forklock.seeds import derive_seed
@@ -44,7 +44,7 @@ def choose_solutions(
 def _held_out(recipe: Recipe, synthesized: Path, vocabulary_size: int) -> list[Sequence]:
     """By training's own rule, so that none of them was trained on."""
     on_tokens_drawn = recipe.model_copy(update={"train": recipe.train.model_copy(update={"target": "hard"})})
-    data = load_data(on_tokens_drawn, samples_in(synthesized), vocabulary_size)
+    data = load_data(on_tokens_drawn, tokens_in(synthesized, with_targets=False), vocabulary_size)
     if not data.held_out:
         raise AnalysisError(
             f"no solution is held out: the finished samples of one prompt in {HELD_OUT_ONE_IN} are, once there are "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from forklock.config import Recipe
 from forklock.engines import RecordedTarget
-from forklock.sampling import Sample
+from forklock.sampling import Sample, SampleTokens
 from forklock.train.endings import MAX_PROMPTS, Ending
 from forklock.train.errors import TrainingError
-from forklock.train.schedule import MIN_HELD_OUT, is_held_out
+from forklock.train.schedule import MIN_HELD_OUT, TOO_LONG, is_held_out, left_out
+
+Drawn = Sample | SampleTokens
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class TrainingData:
 
 
 def load_data(
-    recipe: Recipe, samples: Iterable[Sample], vocabulary_size: int, passed: Container[tuple[str, int]] | None = None
+    recipe: Recipe, samples: Iterable[Drawn], vocabulary_size: int, passed: Container[tuple[str, int]] | None = None
 ) -> TrainingData:
     """Sort samples into those to train on, those held out and those left out; refuse what cannot be trained on.
 
@@ -87,20 +89,21 @@ def load_data(
     train, counts, degenerate = recipe.train, Counts(), Counter[str]()
     kept: list[Sequence] = []
     lengths: list[int] = []
-    endings: list[Ending] = []
+    firsts: list[Drawn] = []
     for sample in samples:
         counts.num_samples += 1
         if sample.sample_index == 0:
-            endings.append(_ending(sample))
-        if sample.degenerate is not None and recipe.synthesize.drop_degenerate:
-            degenerate[sample.degenerate] += 1
+            firsts.append(replace(sample, target=None))
+        reason = left_out(recipe, sample.degenerate, len(sample.prompt_token_ids) + len(sample.token_ids))
+        if reason is not None and reason != TOO_LONG:
+            degenerate[reason] += 1
             continue
         if passed is not None and sample.key not in passed:
             counts.num_failed_tests += 1
             continue
         sequence = sequence_of(sample, vocabulary_size, keep_target=train.target == "soft")
         lengths.append(len(sequence.token_ids))
-        if len(sequence.token_ids) > train.max_sequence_tokens:
+        if reason == TOO_LONG:
             counts.num_too_long += 1
             continue
         kept.append(sequence)
@@ -113,28 +116,29 @@ def load_data(
     if len(held_out) >= MIN_HELD_OUT and rest:
         counts.num_held_out_unfinished = len(kept) - len(rest) - len(held_out)
         kept = rest
-        endings = [ending for ending in endings if is_held_out(ending.prompt_id)]
+        firsts = [sample for sample in firsts if is_held_out(sample.prompt_id)]
     else:
         held_out = []
-    endings.sort(key=lambda ending: ending.prompt_id)
+    firsts = sorted(firsts, key=lambda sample: sample.prompt_id)[:MAX_PROMPTS]
     counts.num_held_out = len(held_out)
     counts.num_trained_on = len(kept)
     counts.num_without_stop_token = sum(not sequence.is_finished for sequence in kept)
     counts.num_completion_tokens = sum(sequence.num_completion_tokens for sequence in kept)
-    return TrainingData(kept, held_out, counts, endings[:MAX_PROMPTS])
+    return TrainingData(kept, held_out, counts, [_ending(sample) for sample in firsts])
 
 
-def _ending(sample: Sample) -> Ending:
-    return Ending(sample.prompt_id, sample.prompt_token_ids, len(sample.token_ids), sample.finish_reason == "stop")
+def _ending(sample: Drawn) -> Ending:
+    prompt_token_ids = tuple(map(int, sample.prompt_token_ids))
+    return Ending(sample.prompt_id, prompt_token_ids, len(sample.token_ids), sample.finish_reason == "stop")
 
 
-def sequence_of(sample: Sample, vocabulary_size: int, *, keep_target: bool) -> Sequence:
+def sequence_of(sample: Drawn, vocabulary_size: int, *, keep_target: bool) -> Sequence:
     """One sample, refused where it has nothing to predict or is of another vocabulary."""
     name = f"sample {sample.sample_index} of prompt {sample.prompt_id}"
-    token_ids = np.array(sample.prompt_token_ids + sample.token_ids, dtype=np.int32)
-    if not sample.prompt_token_ids or not sample.token_ids:
+    if not len(sample.prompt_token_ids) or not len(sample.token_ids):
         raise TrainingError(f"{name}: has no prompt or no completion, so there is nothing to predict it from")
-    ids = token_ids
+    token_ids = np.concatenate([sample.prompt_token_ids, sample.token_ids]).astype(np.int32)
+    lowest, highest = int(token_ids.min()), int(token_ids.max())
     if keep_target:
         if sample.target is None:
             raise TrainingError(
@@ -143,10 +147,11 @@ def sequence_of(sample: Sample, vocabulary_size: int, *, keep_target: bool) -> S
             )
         if len(sample.target.sizes) != len(sample.token_ids) or not sample.target.sizes.all():
             raise TrainingError(f"{name}: its recorded target does not cover its {len(sample.token_ids)} tokens")
-        ids = np.concatenate([token_ids, sample.target.token_ids])
-    if ids.min() < 0 or ids.max() >= vocabulary_size:
+        lowest = min(lowest, int(sample.target.token_ids.min()))
+        highest = max(highest, int(sample.target.token_ids.max()))
+    if lowest < 0 or highest >= vocabulary_size:
         raise TrainingError(
-            f"{name}: holds token id {ids.max()}, and the model's vocabulary ends at {vocabulary_size - 1}: it was "
+            f"{name}: holds token id {highest}, and the model's vocabulary ends at {vocabulary_size - 1}: it was "
             "drawn from another model or with another tokenizer than model.path names; sample again"
         )
     return Sequence(

@@ -26,8 +26,8 @@ from forklock.config import Recipe
 from forklock.engines.stop_tokens import stop_token_ids
 from forklock.errors import ForklockError
 from forklock.prompts import load_tokenizer
-from forklock.run_dir.atomic import remove, sync_tree
-from forklock.sampling import samples_in
+from forklock.run_dir.atomic import remove, sync_tree, write_text
+from forklock.sampling import tokens_in
 from forklock.sampling.draw import FROZEN_MODEL_FILE, tokenizer_digest
 from forklock.sandbox import linux
 from forklock.train.data import Counts, load_data
@@ -54,7 +54,8 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
         require_liger(accelerator.device)
     stops = stop_token_ids(recipe.model)  # where a model that is not there is found out
     config = AutoConfig.from_pretrained(recipe.model.path, revision=recipe.model.revision or "main")
-    data = load_data(recipe, samples_in(plan.samples), config.get_text_config().vocab_size, plan.passed)
+    tokens = tokens_in(plan.samples, with_targets=recipe.train.target == "soft")
+    data = load_data(recipe, tokens, config.get_text_config().vocab_size, plan.passed)
     tokenizer = load_tokenizer(recipe.model)
     _check_tokenizer(plan.samples, tokenizer, recipe.model.path)
     objective, saved_type = place(recipe, accelerator)
