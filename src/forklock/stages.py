@@ -15,7 +15,7 @@ from forklock.evaluate import PointPlan, Session
 from forklock.model_path import local_folder
 from forklock.run_dir import Stage, StageDir
 from forklock.seeds import derive_seed
-from forklock.students import BASE, OWN, Student, base_decodings
+from forklock.students import BASE, OWN, Student, base_decodings, students_of
 
 MODEL = "model"
 """The name under which a stage reads the one that made the model it works with; none where that is the recipe's."""
@@ -102,6 +102,11 @@ def _add_rounds(plan: Plan, student: Student, session: Session) -> None:
         training = plan.add("train", _train(student, number, reads))
         model = {MODEL: training}
         plan.syntheses[student.name], plan.trainings[student.name] = synthesis, training
+
+
+def own_synthesis(recipe: Recipe, number: int) -> str:
+    """The stage that drew the samples of the recipe's own student in that round."""
+    return _name("synthesize", students_of(recipe)[0], number)
 
 
 def _prompts(recipe: Recipe) -> Stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from test_synthesis import write_recipe
 from forklock import recipes, running
 from forklock.config import EngineConfig, ModelConfig
 from forklock.engines import open_engine
+from forklock.export import export_samples
 from forklock.run_dir import read_manifest
 from forklock.sampling import samples_in
 
@@ -40,5 +42,10 @@ def test_the_student_of_one_round_is_the_frozen_model_of_the_next(
         "synthesize": read_manifest(run / "synthesize-round2" / "manifest.json").digest,
         "model": read_manifest(run / "train" / "manifest.json").digest,
     }
+    for number, folder in ((None, "synthesize-round2"), (1, "synthesize"), (2, "synthesize-round2")):
+        out = tmp_path / f"round-{number}"
+        export_samples(run, "trl", out, number)
+        rows = [json.loads(line)["input_ids"] for line in out.read_text(encoding="utf-8").splitlines()]
+        assert rows == [[*one.prompt_token_ids, *one.token_ids] for one in samples_in(run / folder)]
     assert digest_of(run / "train-round2" / "model") not in (*first, *second)
     assert [stage.state for stage in running.read_status(run).stages[:5]] == ["done"] * 5

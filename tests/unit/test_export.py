@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +18,13 @@ import pytest
 from train_cases import STOP, make_recipe, make_sample, run_training
 from transformers import AutoTokenizer
 
-from forklock import recipes
+from forklock import cli, recipes
+from forklock.errors import ForklockError
 from forklock.export import ExportError, export_model, export_samples, push_model
 from forklock.prompts import Prompt, Renderer, write_prompts
 from forklock.prompts.stage import PROMPTS_FILE
-from forklock.run_dir import Stage, StageDir, open_run, run_stages, write_text
+from forklock.run_dir import NotARunFolderError, Stage, StageDir, open_run, run_stages, write_text
+from forklock.running import recipe_of
 from forklock.sampling import Sample, write_shard
 
 TinyModel = Callable[[str], Path]
@@ -235,8 +242,95 @@ def test_nothing_is_overwritten_and_what_is_missing_is_named(run: tuple[Path, li
     assert (tmp_path / "taken").read_text() == "mine"
     with pytest.raises(ExportError, match="train is not complete; run `forklock train`"):
         export_model(run_dir, tmp_path / "model")
-    with pytest.raises(ExportError, match="is no run folder"):
+    with pytest.raises(NotARunFolderError, match="is no run folder"):
         export_samples(tmp_path, "trl", tmp_path / "new")
+
+
+FORMS = ["messages", "megatron-bridge", "axolotl", "llama-factory", "trl"]
+
+
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, dict[str, Any]]:
+    """The exit code and the object that `forklock ... --json` prints."""
+    monkeypatch.setattr(sys, "argv", ["forklock", *map(str, arguments), "--json"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code or 0, json.loads(capsys.readouterr().out)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_command_writes_what_the_function_does(
+    form: Any,
+    run: tuple[Path, list[Sample]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir, _ = run
+    rows, counts = exported(run_dir, form, tmp_path)
+    out = tmp_path / "by-command"
+    asked = ("export", "samples", run_dir, "--format", form, "--out", out)
+    assert command(monkeypatch, capsys, *asked) == (0, {"out": str(out), **counts})
+    if form == "llama-factory":
+        assert list(datasets.load_from_disk(str(out))["train"]) == rows
+    else:
+        assert out.read_bytes() == (tmp_path / "out" / form).read_bytes()
+    code, said = command(monkeypatch, capsys, *asked)
+    assert code == ForklockError.exit_code
+    assert said == {"error": f"{out}: is there already; name another place, or move it away"}
+    code, said = command(monkeypatch, capsys, *asked[:-1], tmp_path / "second", "--round", 2)
+    assert said == {"error": f"{run_dir}: has no round 2; its recipe has rounds 1 to 1"}
+
+
+def test_the_command_copies_the_model(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = make_recipe(tiny_model("qwen3"), steps=1)
+    folder = run_training(recipe, tmp_path / "run", [make_sample(number) for number in range(8)])
+    write_text(tmp_path / "run" / "recipe.toml", recipes.to_toml(recipe))
+    asked = ("export", "model", tmp_path / "run", "--out", tmp_path / "out")
+    assert command(monkeypatch, capsys, *asked) == (0, {"out": str(tmp_path / "out"), "pushed_to": None})
+    for name in ("model.safetensors", "tokenizer.json", "README.md"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "model" / name).read_bytes()
+    code, said = command(monkeypatch, capsys, *asked)
+    assert code == ForklockError.exit_code
+    assert said["error"].endswith("out: is there already; name another folder, or move it away")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["model", *FORMS])
+def test_a_full_disk_is_one_message_and_leaves_nothing(
+    what: str, run: tuple[Path, list[Sample]], tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """On a real one: a tmpfs that is full, mounted where the command alone sees it."""
+    run_dir, samples = run
+    if what == "model":
+        recipe = recipe_of(run_dir)
+        run_dir = tmp_path / "trained"
+        run_training(recipe, run_dir, samples)
+        write_text(run_dir / "recipe.toml", recipes.to_toml(recipe))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare(1) here")
+    mount = f"mount -t tmpfs -o size=8k tmpfs {disk}"
+    trial = subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, text=True)
+    if trial.returncode != 0:
+        pytest.skip(f"no mount in a user namespace of our own: {trial.stderr.strip()}")
+    (tmp_path / "filler").write_bytes(b"x" * 8192)
+    asked = ["export", "model"] if what == "model" else ["export", "samples", "--format", what]
+    words = [sys.executable, "-m", "forklock", *asked, run_dir, "--out", disk / "out", "--json"]
+    fill, export = f"cp {tmp_path / 'filler'} {disk}", shlex.join(map(str, words))
+    script = f"{mount} && {fill}; {export}; code=$?; ls -A {disk} >&2; exit $code"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == ForklockError.exit_code, done.stderr
+    said = json.loads(done.stdout)["error"]
+    assert said.startswith(f"{disk / 'out'}: cannot be written: no space is left on the device (0.0 MiB free")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "filler"  # nothing else is left there
 
 
 def test_the_model_is_copied_and_pushed_by_the_hubs_client(

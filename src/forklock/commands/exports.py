@@ -18,19 +18,20 @@ def export_samples(
     run_dir: RunFolder,
     form: Annotated[Format, typer.Option("--format", help="Whose format.")],
     out: Annotated[Path, typer.Option("--out", help="File to write; a folder for llama-factory.")],
+    round_number: Annotated[int | None, typer.Option("--round", help="Of several rounds; else the last one.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the samples that training takes for another trainer; says which keep their exact tokens."""
     from forklock import export
+    from forklock.train.report import reasons
+    from forklock.train.schedule import TOO_LONG
 
-    counts = export.export_samples(run_dir, form, out)
+    counts = export.export_samples(run_dir, form, out, round_number)
     if as_json:
         print_json({"out": str(out), **counts.as_json()})
         return
-    left_out = {**counts.num_degenerate, "too long": counts.num_too_long}
-    reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items() if number)
-    say = console()
-    say.print(f"samples   {counts.num_exported:,} of {counts.num_samples:,}; left out: {reasons or 'none'}")
+    say, left_out = console(), reasons({**counts.num_degenerate, TOO_LONG: counts.num_too_long})
+    say.print(f"samples   {counts.num_exported:,} of {counts.num_samples:,}; left out: {left_out}")
     say.print(f"cut by the length limit, without a stop token: {counts.num_without_stop_token:,}")
     if counts.num_other_tokens:
         say.print(

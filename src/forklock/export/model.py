@@ -31,10 +31,21 @@ def export_model(run_dir: Path, out: Path) -> None:
 
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with temporary_beside(out.absolute()) as temporary:
-        shutil.copytree(run_dir / training / "model", temporary)
+        _copy(run_dir / training / "model", temporary)
         kept = GenerationConfig.from_pretrained(temporary)
         generation_config(kept, recipe.evaluate.student_decoding).save_pretrained(temporary)
         temporary.rename(out)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """File by file: where the disk is full that is one error, which `shutil.copytree` would put into a list."""
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        copied = target / path.relative_to(source)
+        if path.is_dir():
+            copied.mkdir()
+        else:
+            shutil.copyfile(path, copied)
 
 
 def push_model(folder: Path, repo_id: str) -> str:

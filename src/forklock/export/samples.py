@@ -21,8 +21,10 @@ from forklock.prompts.stage import PROMPTS_FILE
 from forklock.run_dir import atomic_file, read_manifest
 from forklock.run_dir.atomic import temporary_beside
 from forklock.run_dir.manifest import MANIFEST_NAME
-from forklock.running import RECIPE_FILE, recipe_of
+from forklock.running import recipe_of
 from forklock.sampling import Sample, samples_in
+from forklock.stages import own_synthesis
+from forklock.train.schedule import TOO_LONG, left_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,17 +49,23 @@ class ExportCounts:
         return asdict(self)
 
 
-def export_samples(run_dir: Path, form: Format, out: Path) -> ExportCounts:
-    """Write every sample that training would take; nothing is overwritten."""
+def export_samples(run_dir: Path, form: Format, out: Path, round_number: int | None = None) -> ExportCounts:
+    """Write every sample that training would take, of the last round or of another; nothing is overwritten."""
     if out.exists():
         raise ExportError(f"{out}: is there already; name another place, or move it away")
-    require_stage(run_dir, "synthesize")
     recipe = recipe_of(run_dir)
+    number = recipe.rounds if round_number is None else round_number
+    if not 1 <= number <= recipe.rounds:
+        raise ExportError(f"{run_dir}: has no round {number}; its recipe has rounds 1 to {recipe.rounds}")
+    if recipe.train.only_verified_samples:
+        raise ExportError(f"{run_dir}: is a verified-only baseline, whose choice of samples is not exported")
+    synthesis = own_synthesis(recipe, number)
+    require_stage(run_dir, synthesis)
     tokenizer = load_tokenizer(recipe.model)
     counts = ExportCounts()
     texts = _texts(recipe, run_dir, tokenizer, form)
     measure = _measure_of(tokenizer, form)
-    kept = _kept(recipe, run_dir, counts)
+    kept = _kept(recipe, run_dir / synthesis, counts)
 
     def rows() -> Iterator[Row]:
         for sample in kept:
@@ -75,22 +83,20 @@ def export_samples(run_dir: Path, form: Format, out: Path) -> ExportCounts:
 
 
 def require_stage(run_dir: Path, name: str) -> None:
-    if not (run_dir / RECIPE_FILE).is_file():
-        raise ExportError(f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder")
     if not (manifest := run_dir / name / MANIFEST_NAME).exists():
-        raise ExportError(f"{run_dir}: {name} is not complete; run `forklock {name}` with this folder first")
+        command = "synthesize" if name == "synthesize" else "train"  # which draws later rounds' samples too
+        raise ExportError(f"{run_dir}: {name} is not complete; run `forklock {command}` with this folder first")
     read_manifest(manifest)
 
 
-def _kept(recipe: Recipe, run_dir: Path, counts: ExportCounts) -> Iterator[Sample]:
-    if recipe.train.only_verified_samples:
-        raise ExportError(f"{run_dir}: is a verified-only baseline, whose choice of samples is not exported")
-    for sample in samples_in(run_dir / "synthesize"):
+def _kept(recipe: Recipe, folder: Path, counts: ExportCounts) -> Iterator[Sample]:
+    for sample in samples_in(folder):
         counts.num_samples += 1
-        if sample.degenerate is not None and recipe.synthesize.drop_degenerate:
-            counts.num_degenerate[sample.degenerate] = counts.num_degenerate.get(sample.degenerate, 0) + 1
-        elif len(sample.prompt_token_ids) + len(sample.token_ids) > recipe.train.max_sequence_tokens:
+        reason = left_out(recipe, sample.degenerate, len(sample.prompt_token_ids) + len(sample.token_ids))
+        if reason == TOO_LONG:
             counts.num_too_long += 1
+        elif reason is not None:
+            counts.num_degenerate[reason] = counts.num_degenerate.get(reason, 0) + 1
         else:
             counts.num_exported += 1
             counts.num_without_stop_token += sample.finish_reason == "length"

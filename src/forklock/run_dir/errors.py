@@ -77,8 +77,13 @@ def storage_error(path: Path, error: OSError) -> StorageError | None:
         return None
     if error.filename is None:
         return None if error.errno in (errno.EACCES, errno.EPERM) else StorageError(path, error)
-    named = Path(os.fsdecode(error.filename))
-    if named in (path, path.parent) or path in named.parents or named.name.endswith(f"-{path.name}"):
+    named = Path(os.fsdecode(error.filename2 or error.filename))  # of two, the second is written
+    beside = [one for one in (named, *named.parents) if one.parent == path.parent]  # a temporary, or a file in it
+    if (
+        named in (path, path.parent)
+        or path in named.parents
+        or any(one.name.endswith(f"-{path.name}") for one in beside)
+    ):
         return StorageError(path, error)
     return StorageError(named, error) if error.errno in _OUT_OF_SPACE else None
 

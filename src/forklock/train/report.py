@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from forklock.train.schedule import TOO_LONG
+
+
+def reasons(num_left_out: Mapping[str, int]) -> str:
+    """Why samples were left out, and how many."""
+    return ", ".join(f"{reason} {number:,}" for reason, number in num_left_out.items() if number) or "none"
+
 
 def render(summary: dict[str, Any]) -> Table:
     """Of a stage's `summary.json`."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    left_out = {**summary["num_degenerate"], "too long": summary["num_too_long"], "held out": summary["num_held_out"]}
+    left_out = {**summary["num_degenerate"], TOO_LONG: summary["num_too_long"], "held out": summary["num_held_out"]}
     left_out["failed their tests"] = summary.get("num_failed_tests", 0)
     left_out["held out, unfinished"] = summary["num_held_out_unfinished"]
-    reasons = ", ".join(f"{reason} {number:,}" for reason, number in left_out.items() if number)
     table.add_row("samples trained on", f"{summary['num_trained_on']:,} of {summary['num_samples']:,}")
-    table.add_row("left out", reasons or "none")
+    table.add_row("left out", reasons(left_out))
     table.add_row("cut by the length limit", f"{summary['num_without_stop_token']:,}")
     table.add_row("steps", f"{summary['num_steps']:,}")
     table.add_row("tokens trained", f"{summary['num_tokens_trained']:,}")
