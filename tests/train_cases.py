@@ -79,7 +79,7 @@ def make_sample(number: int, *, with_target: bool = True, **changes: Any) -> Sam
     return Sample(**(fields | changes))
 
 
-def run_training(recipe: Recipe, run_dir: Path, samples: Sequence[Sample]) -> Path:
+def run_training(recipe: Recipe, run_dir: Path, samples: Sequence[Sample], stage: str = "train") -> Path:
     """The train stage over these samples, as a synthesis would have left them; gives its folder."""
 
     def synthesize(stage_dir: StageDir) -> None:
@@ -89,7 +89,7 @@ def run_training(recipe: Recipe, run_dir: Path, samples: Sequence[Sample]) -> Pa
     stages = [
         Stage(name="synthesize", body=synthesize),
         Stage(
-            name="train",
+            name=stage,
             body=partial(train.run, recipe),
             config=train.stage_config(recipe),
             reads={"synthesize": "synthesize"},

@@ -87,6 +87,22 @@ def test_killed_anywhere_and_run_again_gives_the_same_bits(
     assert not (disturbed / "train" / "scratch").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["before_endings", "after_endings"])
+def test_a_training_that_is_over_is_not_done_again(
+    fault: str, processes: multiprocessing.context.ForkServerContext, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """Killed while completions are drawn from the trained model: the next call, which would die at a step, takes none;
+    what it makes is what an undisturbed one does."""
+    model, settings = tiny_model("qwen3"), {"steps": 3}
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    assert run_child(processes, model, undisturbed, settings) == 0
+    assert run_child(processes, model, disturbed, settings, fault) == -signal.SIGKILL
+    assert run_child(processes, model, disturbed, settings, "before_step") == 0
+    for file in ("model/model.safetensors", "curve.csv", "summary.json"):
+        assert (undisturbed / "train" / file).read_bytes() == (disturbed / "train" / file).read_bytes()
+
+
 def test_how_a_step_is_cut_changes_no_result(tiny_model: TinyModel, tmp_path: Path) -> None:
     cuts = {"whole": {"tokens_per_device": 4000}, "cut": {"tokens_per_device": 62}, "packed": {"layout": "packed"}}
     curves = {

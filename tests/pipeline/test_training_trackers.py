@@ -51,7 +51,7 @@ def test_wandb_without_a_login_says_what_to_do(tmp_path: Path) -> None:
 
     with (
         pytest.raises(TrainingError, match=r"wandb does not start: no API key.*WANDB_MODE=offline"),
-        trackers.tracking(make_recipe(trackers=("wandb",)), Refusing()),  # type: ignore[arg-type]
+        trackers.tracking(make_recipe(trackers=("wandb",)), "test", Refusing()),  # type: ignore[arg-type]
     ):
         pass
 
@@ -65,6 +65,21 @@ def test_tensorboard_logs_every_step(tiny_model: TinyModel, tmp_path: Path) -> N
     events.Reload()
     logged = {event.step: event.value for event in events.Scalars("loss")}
     assert logged == pytest.approx(losses(tmp_path), rel=1e-6)
+
+
+def test_students_stand_side_by_side(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """Each by its own name, all of them in one place."""
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+    )
+    recipe = make_recipe(tiny_model("qwen3"), trackers=("tensorboard",), steps=1)
+    for name, steps in (("train", 1), ("students/train-soft", 2)):
+        longer = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+        run_training(longer, tmp_path, SAMPLES, name)
+    for place, num_steps in (("test", 1), ("test-soft/test", 2)):
+        events = event_accumulator.EventAccumulator(str(tmp_path / "trackers" / place))
+        events.Reload()
+        assert len(events.Scalars("loss")) == num_steps
 
 
 @pytest.mark.slow

@@ -48,8 +48,23 @@ def test_who_shows_an_error(
 def test_a_plan_for_other_machines_differs_in_its_paths_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     passed = frozenset({("a", 0)})
-    plan = launch.Plan(make_recipe(), Path("run/synthesize"), Path("run/train/scratch"), frozenset({"model"}), passed)
+    done = frozenset({"model"})
+    plan = launch.Plan(make_recipe(), "train", Path("run/synthesize"), Path("run/train/scratch"), done, passed)
     scratch = tmp_path / "run/train/scratch"
     assert plan.for_other_machines() == launch.Plan(
-        make_recipe(), tmp_path / "run/synthesize", scratch, frozenset({"model"}), passed
+        make_recipe(), "train", tmp_path / "run/synthesize", scratch, done, passed
     )
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("train", "test"),
+        ("train-round2", "test-round2"),
+        ("students/train-soft", "test-soft"),
+        ("students/train-soft-round2", "test-soft-round2"),
+    ],
+)
+def test_every_student_is_tracked_by_a_name_of_its_own_in_one_place(stage: str, name: str) -> None:
+    plan = launch.Plan(make_recipe(), stage, Path("run/synthesize"), Path("run") / stage / "scratch", frozenset())
+    assert (plan.run_dir, plan.tracked_as) == (Path("run"), name)

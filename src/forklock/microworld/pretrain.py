@@ -48,6 +48,7 @@ def pretrain(settings: BaseSettings, folder: Path, num_problems: int | None = No
         data=data,
         stop_token_ids=(tokenizer.eos_token_id,),
         scratch=scratch,
+        tracked_as=recipe.name,
         model_bytes=4 * sum(weight.numel() for weight in objective.parameters()),
         write=write,
         has=lambda name: False,

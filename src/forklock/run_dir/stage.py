@@ -84,6 +84,11 @@ class StageDir:
         self._warnings: list[str] = []
         self._commit_lock = threading.Lock()
 
+    @property
+    def name(self) -> str:
+        """The stage's."""
+        return self._sources.stage
+
     def input(self, name: str) -> Path:
         """The file or folder that the stage's description calls `name`."""
         return self._sources.inputs[name]

@@ -30,12 +30,23 @@ class Plan:
 
     recipe: Recipe
     """As rank 0 has it: read once, hub names held to a commit."""
+    stage: str
+    """The name of the training's stage."""
     samples: Path
     scratch: Path
     done: frozenset[str]
     """Names of finished checkpoints."""
     passed: frozenset[tuple[str, int]] | None = None
     """Of a verified-only baseline: the samples that it may train on. Self-distillation knows none."""
+
+    @property
+    def run_dir(self) -> Path:
+        return self.scratch.parents[1 + self.stage.count("/")]
+
+    @property
+    def tracked_as(self) -> str:
+        """The name of the run in trackers, where a recipe's students and their rounds stand side by side."""
+        return self.recipe.name + self.stage.rpartition("/")[2].removeprefix("train")
 
     def for_other_machines(self) -> Plan:
         """The same, for processes whose working folder is another."""

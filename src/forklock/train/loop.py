@@ -50,6 +50,7 @@ class Job:
     data: TrainingData
     stop_token_ids: tuple[int, ...]
     scratch: Path
+    tracked_as: str
     model_bytes: int
     """Of one checkpoint's weights."""
     write: Callable[[str, int, int, Objective], None]
@@ -85,7 +86,7 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     rates = _learning_rates(settings, schedule.num_steps)
     stepper = _Stepper(job, accelerator, wrap(objective, accelerator), optimizer)
     bar = _progress(accelerator, schedule.num_steps, num_resumed)
-    with tracking(job.recipe, accelerator), bar as advance:
+    with tracking(job.recipe, job.tracked_as, accelerator), bar as advance:
         for step in range(num_resumed, schedule.num_steps):
             point = stepper.take(step, schedule.samples_of(step), rates[step])
             curve.append(point)

@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,25 +39,9 @@ def folder_at(checkpoint: int | None) -> str:
 def run(recipe: Recipe, stage_dir: StageDir) -> None:
     with packages_of("train"):
         from forklock.train.endings import load_endings, measure_endings
-        from forklock.train.worker import READY, lead, work, work_in_processes
-        from forklock.verified_only import passed_keys
 
-    def publish(folder: Path) -> None:
-        stage_dir.adopt(folder, folder.name)
-
-    start, scratch, samples = time.monotonic(), stage_dir.scratch(), stage_dir.upstream("synthesize")
-    _publish_all(scratch / READY, publish)  # what a killed call had finished
-    passed = passed_keys(stage_dir.upstream(VERIFIED)) if stage_dir.reads(VERIFIED) else None
-    plan = Plan(recipe, samples, scratch, frozenset(stage_dir.done), passed)
-    if is_launched():
-        counts, outcome = lead(plan, publish)
-    elif recipe.cluster.address is not None or recipe.train.num_processes > 1:
-        try:
-            counts, outcome = work_in_processes(plan) if recipe.cluster.address is None else train_on_cluster(plan)
-        finally:
-            _publish_all(scratch / READY, publish)
-    else:
-        counts, outcome = work(plan, publish)
+    start, scratch = time.monotonic(), stage_dir.scratch()
+    counts, outcome = _train(recipe, stage_dir)
     endings = measure_endings(recipe, stage_dir.path / MODEL, load_endings(scratch))
     stage_dir.write_text(CURVE_FILE, _curve_csv(outcome))
     summary = _summary(recipe, counts, outcome, endings)
@@ -72,6 +56,31 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
         num_resumed_steps=outcome.num_resumed_steps,
         tokens_per_s=num_tokens / (time.monotonic() - start),
     )
+
+
+def _train(recipe: Recipe, stage_dir: StageDir) -> tuple[Counts, Outcome]:
+    """By as many processes as there are to be. A killed call that had the trained model leaves nothing to do."""
+    from forklock.train.worker import READY, has_outcome, lead, load_outcome, work, work_in_processes
+    from forklock.verified_only import passed_keys
+
+    def publish(folder: Path) -> None:
+        stage_dir.adopt(folder, folder.name)
+
+    scratch = stage_dir.scratch()
+    _publish_all(scratch / READY, publish)  # what a killed call had finished
+    if stage_dir.is_done(MODEL) and has_outcome(scratch):
+        counts, outcome = load_outcome(scratch)
+        return counts, replace(outcome, num_resumed_steps=len(outcome.curve))
+    passed = passed_keys(stage_dir.upstream(VERIFIED)) if stage_dir.reads(VERIFIED) else None
+    plan = Plan(recipe, stage_dir.name, stage_dir.upstream("synthesize"), scratch, frozenset(stage_dir.done), passed)
+    if is_launched():
+        return lead(plan, publish)
+    if recipe.cluster.address is None and recipe.train.num_processes == 1:
+        return work(plan, publish)
+    try:
+        return work_in_processes(plan) if recipe.cluster.address is None else train_on_cluster(plan)
+    finally:
+        _publish_all(scratch / READY, publish)
 
 
 def follow() -> None:
@@ -89,7 +98,15 @@ def _publish_all(ready: Path, publish: Callable[[Path], None]) -> None:
 def stage_config(recipe: Recipe, *, is_model_made_by_run: bool = False) -> dict[str, object]:
     """What decides the weights: not how a step is cut into forward passes, nor over how many devices, nor how the
     model is decoded afterwards (its generation config holds what the recipe had then; `export model` renews it)."""
-    how = {"tokens_per_device", "num_processes", "gradient_checkpointing", "sharding", "trackers", "loss_kernel"}
+    how = {
+        "layout",
+        "tokens_per_device",
+        "num_processes",
+        "gradient_checkpointing",
+        "sharding",
+        "trackers",
+        "loss_kernel",
+    }
     if not recipe.train.only_verified_samples:
         how.add("only_verified_samples")  # self-distillation does not know the word
     return {

@@ -28,13 +28,14 @@ def installed_trackers(settings: TrainConfig) -> list[str]:
 
 
 @contextmanager
-def tracking(recipe: Recipe, accelerator: Accelerator) -> Iterator[None]:
-    """Around the steps that are logged. What was logged is written also where one of them fails."""
+def tracking(recipe: Recipe, name: str, accelerator: Accelerator) -> Iterator[None]:
+    """Around the steps that are logged, as the run `name` of the recipe's project. What was logged is written also
+    where one of them fails."""
     if not recipe.train.trackers:
         yield
         return
     with redirect_stdout(sys.stderr):  # where one JSON object is all that may come
-        _start(recipe, accelerator)
+        _start(recipe, name, accelerator)
     try:
         yield
     finally:
@@ -42,8 +43,8 @@ def tracking(recipe: Recipe, accelerator: Accelerator) -> Iterator[None]:
             _finish(accelerator)
 
 
-def _start(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Of the settings they are given what all of them can show."""
+def _start(recipe: Recipe, name: str, accelerator: Accelerator) -> None:
+    """Of the settings they are given what all of them can show. tensorboard knows no runs of a project but folders."""
     folder = accelerator.logging_dir
     assert folder is not None
     settings = recipe.train.model_dump(mode="json").items()
@@ -52,8 +53,11 @@ def _start(recipe: Recipe, accelerator: Accelerator) -> None:
         os.environ.setdefault("TRACKIO_DIR", folder)  # it takes it from there alone, once, at its import
     if accelerator.is_main_process:
         Path(folder).mkdir(exist_ok=True)  # wandb writes elsewhere rather than make it
+    if name != recipe.name:
+        accelerator.project_configuration.logging_dir = str(Path(folder) / name)
+    named = {"wandb": {"dir": folder, "name": name}, "trackio": {"name": name}}
     try:
-        accelerator.init_trackers(recipe.name, config=plain, init_kwargs={"wandb": {"dir": folder}})
+        accelerator.init_trackers(recipe.name, config=plain, init_kwargs=named)
     except _wandb_errors(recipe) as error:
         raise TrainingError(
             f"train.trackers: wandb does not start: {str(error).rstrip('.')}. Log in with `wandb login`, or set "

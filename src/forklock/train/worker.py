@@ -19,7 +19,7 @@ import torch
 import torch.distributed
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from torch.multiprocessing.spawn import ProcessExitedException, spawn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from forklock.config import Recipe
@@ -44,12 +44,13 @@ from forklock.train.stop_health import StopHealth
 
 READY = "ready"
 _OUTCOME_FILE = "outcome.json"
+_TRACE_FILE = "traceback.txt"
 
 
 def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]:
     """Train as one process, or as one of several that were started together; `on_ready` is the main one's."""
     recipe = plan.recipe
-    accelerator = open_accelerator(recipe.train, plan.scratch.parent.parent)
+    accelerator = open_accelerator(recipe.train, plan.run_dir)
     if recipe.train.loss_kernel == "liger":
         require_liger(accelerator.device)
     stops = stop_token_ids(recipe.model)  # where a model that is not there is found out
@@ -85,11 +86,16 @@ def work(plan: Plan, on_ready: Callable[[Path], None]) -> tuple[Counts, Outcome]
         data=data,
         stop_token_ids=stops,
         scratch=plan.scratch,
+        tracked_as=plan.tracked_as,
         model_bytes=_checkpoint_bytes(objective, recipe, saved_type),
         write=write,
         has=lambda name: name in there,
     )
-    return data.counts, train(job, objective, accelerator)
+    outcome = train(job, objective, accelerator)
+    if accelerator.is_main_process:
+        record = {"counts": data.counts.as_json(), **asdict(outcome)}
+        write_text(plan.scratch / _OUTCOME_FILE, json.dumps(record))
+    return data.counts, outcome
 
 
 def _checkpoint_bytes(objective: Objective, recipe: Recipe, saved_type: torch.dtype) -> int:
@@ -147,6 +153,15 @@ def work_in_processes(plan: Plan) -> tuple[Counts, Outcome]:
         if said := said_errors(scratch, num_processes):
             raise TrainingError(said[0]) from error
         raise TrainingError(f"a training process ended: {error}; run the same command again to go on") from error
+    except ProcessRaisedException as error:
+        if said := said_errors(scratch, num_processes):
+            raise TrainingError(said[0]) from error
+        trace = scratch / _TRACE_FILE
+        trace.write_text(str(error), encoding="utf-8")
+        reason = str(error).strip().splitlines()[-1]
+        raise TrainingError(
+            f"a training process failed: {reason} ({trace} has the whole of it); run the same command again to go on"
+        ) from error
     return load_outcome(scratch)
 
 
@@ -171,16 +186,12 @@ def _work_in_process(rank: int, plan: Plan, port: int, command: int) -> None:
 
 
 def work_as_rank(plan: Plan, rank: int) -> None:
-    """For whoever started several processes that hear of each other by scratch alone: the outcome is rank 0's to
-    write there, an error anyone's."""
+    """For whoever started several processes that hear of each other by scratch alone, where the outcome is too."""
     try:
-        counts, outcome = work(plan, on_ready=lambda folder: None)
+        work(plan, on_ready=lambda folder: None)
     except ForklockError as error:
         _error_file(plan.scratch, rank).write_text(str(error), encoding="utf-8")
         raise
-    if rank == 0:
-        record = {"counts": counts.as_json(), **asdict(outcome)}
-        (plan.scratch / _OUTCOME_FILE).write_text(json.dumps(record), encoding="utf-8")
 
 
 def forget_outcome(scratch: Path, num_processes: int) -> None:
@@ -192,6 +203,11 @@ def forget_outcome(scratch: Path, num_processes: int) -> None:
 def said_errors(scratch: Path, num_processes: int) -> list[str]:
     files = [_error_file(scratch, rank) for rank in range(num_processes)]
     return [file.read_text(encoding="utf-8") for file in files if file.exists()]
+
+
+def has_outcome(scratch: Path) -> bool:
+    """Whether a training came to its end there; its model is written before that is said."""
+    return (scratch / _OUTCOME_FILE).exists()
 
 
 def load_outcome(scratch: Path) -> tuple[Counts, Outcome]:
