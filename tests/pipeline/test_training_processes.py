@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,16 +21,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_cases import make_recipe, make_sample, run_training
-from training_child import SAMPLES, train_as_rank
+from train_cases import VOCABULARY, make_recipe, make_sample, run_training
+from training_child import EVEN_POSITIONS, EVEN_SAMPLES, SAMPLES, train_as_rank
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forklock.config import LoraConfig
 from forklock.train import TrainingError, worker
-from forklock.train.batches import split
+from forklock.train.batches import Schedule, split
+from forklock.train.data import load_data
 
 TinyModel = Callable[[str], Path]
 SOURCES = Path(__file__).parents[2] / "src"
+COMMAND = Path(__file__).with_name("killing_command.py")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -116,6 +119,8 @@ def assert_same_training(one: Path, other: Path) -> None:
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("qwen3", {}),
     ("tied", {"target": "soft"}),
+    ("qwen3_moe", {}),
+    ("qwen3", {"lora": LoraConfig(rank=4)}),
     ("qwen3", {"sharding": "fsdp2"}),
     ("tied", {"sharding": "fsdp2", "gradient_checkpointing": True}),
     ("tied", {"sharding": "fsdp2", "target": "soft"}),
@@ -135,12 +140,74 @@ def test_two_processes_change_no_result(
     processes: multiprocessing.context.ForkServerContext,
     tmp_path: Path,
 ) -> None:
-    """One process with four passes, and two with two; uneven samples, so that a mean of means would show."""
+    """Uneven samples, so that a mean of means would show."""
     folder = models(model)
     settings = {"steps": 3, "tokens_per_device": 62, "checkpoint_every_steps": 2, **settings}
     assert launch(processes, folder, tmp_path / "two", settings) == [0, 0]
     recipe = make_recipe(folder, record_target=settings.get("target") == "soft", **settings)
     assert_same_training(run_training(recipe, tmp_path / "one", SAMPLES), tmp_path / "two" / "train")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["off", "fsdp2"])
+def test_one_process_of_four_passes_is_two_processes_of_two(
+    sharding: str, tiny_model: TinyModel, processes: multiprocessing.context.ForkServerContext, tmp_path: Path
+) -> None:
+    settings = {"steps": 3, "tokens_per_device": 2 * EVEN_POSITIONS, "checkpoint_every_steps": 2, "sharding": sharding}
+    recipe = make_recipe(tiny_model("qwen3"), **settings)
+    data = load_data(recipe, EVEN_SAMPLES, VOCABULARY)
+    schedule = Schedule(recipe.train, len(data.sequences), recipe.seed)
+    for step in range(3):
+        drawn = [data.sequences[sample] for sample in schedule.samples_of(step)]
+        lengths = {number: sequence.num_positions for number, sequence in enumerate(drawn)}
+        for num_processes, num_passes in ((1, [4]), (2, [2, 2])):
+            shares = split(lengths, recipe.train, num_processes)
+            assert [len(share) for share in shares] == num_passes
+            assert all(len(one.samples) == 2 and not one.is_idle for share in shares for one in share)
+        assert len({sequence.num_completion_tokens for sequence in drawn}) > 3
+    assert launch(processes, tiny_model("qwen3"), tmp_path / "two", {**settings, "is_even": True}) == [0, 0]
+    assert_same_training(run_training(recipe, tmp_path / "one", EVEN_SAMPLES), tmp_path / "two" / "train")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sharding": "fsdp2"},
+        {"sharding": "fsdp2", "lora": LoraConfig(rank=4)},
+        {"lora": LoraConfig(rank=4)},
+    ],
+    ids=["ddp", "fsdp2", "fsdp2-lora", "ddp-lora"],
+)
+def test_bfloat16_over_two_processes_is_bfloat16_in_one(
+    settings: dict[str, Any],
+    tiny_model: TinyModel,
+    processes: multiprocessing.context.ForkServerContext,
+    tmp_path: Path,
+) -> None:
+    """Two processes are nearer to one, in bfloat16, than that is to float32: what they differ by is roundings of a
+    type of eight bits, which a sharded model has at other places."""
+    settings = {"steps": 3, "tokens_per_device": 62, "checkpoint_every_steps": 2, **settings}
+    folder = tiny_model("qwen3")
+    assert launch(processes, folder, tmp_path / "two", {**settings, "dtype": "bfloat16"}) == [0, 0]
+    one, exact = (
+        run_training(make_recipe(folder, **{**settings, "dtype": kind}), tmp_path / kind, SAMPLES)
+        for kind in ("bfloat16", "float32")
+    )
+    two, base = tmp_path / "two" / "train", weights(folder)
+
+    def losses(run: Path) -> torch.Tensor:
+        return torch.tensor([point["loss"] for point in curve(run)], dtype=torch.float64)
+
+    def moved(run: Path) -> torch.Tensor:
+        after = weights(run / "model")
+        return torch.cat([(after[name] - base[name]).flatten().double() for name in sorted(after)])
+
+    for measure in (losses, moved):
+        rounding = (measure(one) - measure(exact)).norm()
+        assert 0 < rounding < 0.5 * measure(exact).norm()
+        assert (measure(two) - measure(one)).norm() < rounding
 
 
 @pytest.mark.slow
@@ -282,6 +349,60 @@ def test_it_just_works_under_torchrun_and_accelerate(tiny_model: TinyModel, tmp_
     for name in ("run", "other"):
         for key, mine in weights(tmp_path / "alone" / "train" / "model").items():
             torch.testing.assert_close(mine, weights(tmp_path / name / "train" / "model")[key], rtol=0, atol=5e-6)
+
+
+@pytest.mark.slow
+def test_a_killed_command_leaves_no_process_and_goes_on_to_the_same_bits(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """`forklock train --processes 2`, of which the command or a worker is killed with SIGKILL. Whoever of them lived on
+    would hold standard output open, and reading it would not end."""
+    questions = [json.dumps({"question": f"Add {number}."}) for number in range(9)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(questions) + "\n")
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(model=tiny_model("qwen3"), folder=tmp_path))
+
+    def run(command: str, name: str, victim: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "VICTIM": victim}
+        more = ("--processes", "2", "--set", "train.checkpoint_every_steps=1") if command == "train" else ()
+        return subprocess.run(
+            [sys.executable, str(COMMAND), command, "recipe.toml", "--run-dir", name, "--json",
+             "--set", "train.steps=3", *more],
+            capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300,
+        )  # fmt: skip
+
+    assert run("synthesize", "undisturbed").returncode == 0
+    for name in ("worker", "command"):
+        shutil.copytree(tmp_path / "undisturbed", tmp_path / name)
+    assert run("train", "undisturbed").returncode == 0
+    for victim in ("worker", "command"):
+        killed = run("train", victim, victim)
+        if victim == "worker":
+            assert killed.returncode == 1
+            assert re.match(r"a training process (ended|failed): ", json.loads(killed.stdout)["error"])
+            assert "Traceback" not in killed.stderr
+        else:
+            assert killed.returncode == -signal.SIGKILL
+        assert not (tmp_path / victim / "train" / "model").exists()
+        assert (tmp_path / victim / "train" / "scratch" / "state-000001").is_dir()
+        done = run("train", victim)
+        assert done.returncode == 0, done.stderr
+        for file in ("model/model.safetensors", "checkpoint-000002/model.safetensors", "curve.csv", "summary.json"):
+            undisturbed = tmp_path / "undisturbed" / "train" / file
+            assert undisturbed.read_bytes() == (tmp_path / victim / "train" / file).read_bytes()
+        events = (tmp_path / victim / "events.jsonl").read_text()
+        assert '"num_resumed_steps": 1' in events or '"num_resumed_steps":1' in events
+
+
+@pytest.mark.slow
+def test_a_worker_that_fails_for_no_known_reason_is_one_message(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """Weights that are cut short."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("qwen3"), folder)
+    recipe = make_recipe(folder, num_processes=2, steps=1)
+    weights_file = folder / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"a training process failed: .*traceback\.txt has the whole") as caught:
+        run_training(recipe, tmp_path / "run", SAMPLES)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" in (tmp_path / "run" / "train" / "scratch" / "traceback.txt").read_text()
 
 
 def test_a_worker_ends_where_its_command_did_before_it_began(
