@@ -63,6 +63,51 @@ def test_a_head_tied_to_the_embedding_gets_both_gradients() -> None:
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-9)
 
 
+REAL_VOCABULARY = 151_936
+"""Qwen3's."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_gradients_at_a_real_vocabulary_are_those_of_full_logits(
+    kind: str, is_tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over three chunks: in float64 to the last digits; in float32, as it trains, no less exact than full logits."""
+    num_positions = 10
+    monkeypatch.setattr(loss_module, "LOGITS_AT_ONCE", 4 * REAL_VOCABULARY)
+    generator = torch.Generator().manual_seed(5)
+    sizes_T = torch.ones(num_positions, dtype=torch.long) if kind == "hard" else torch.arange(1, num_positions + 1)
+    token_ids = torch.cat([torch.randperm(REAL_VOCABULARY, generator=generator)[:size] for size in sizes_T.tolist()])
+    if kind == "hard":
+        targets = SparseTargets.hard(token_ids)
+    else:
+        targets = SparseTargets.soft(
+            sizes_T, token_ids, torch.rand(len(token_ids), generator=generator, dtype=torch.float64)
+        )
+    dense_TV = torch.zeros(num_positions, REAL_VOCABULARY, dtype=torch.float64)
+    dense_TV.index_put_((targets.rows_E, targets.token_ids_E), targets.probabilities_E.double())
+    head = torch.randn(REAL_VOCABULARY, 32, generator=generator, dtype=torch.float64)
+    free = torch.randn(num_positions, 32, generator=generator, dtype=torch.float64)
+    inputs = torch.randint(REAL_VOCABULARY, (num_positions,), generator=generator)
+
+    def gradients(dtype: torch.dtype, *, is_chunked: bool) -> list[torch.Tensor]:
+        kept, own = (one.to(dtype).requires_grad_() for one in (head, free))
+        hidden, wanted = (kept[inputs], [kept]) if is_tied else (own, [kept, own])
+        if is_chunked:
+            loss = cross_entropy(hidden, kept, targets, 0.37)
+        else:
+            loss = in_full(hidden, kept, dense_TV.to(dtype), 0.37)
+        return [gradient.double() for gradient in torch.autograd.grad(loss, wanted)]
+
+    exact = gradients(torch.float64, is_chunked=False)
+    for mine, reference in zip(gradients(torch.float64, is_chunked=True), exact, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=0, atol=1e-12)
+    in_float32 = (gradients(torch.float32, is_chunked=is_chunked) for is_chunked in (True, False))
+    for mine, naive, reference in zip(*in_float32, exact, strict=True):
+        assert (mine - reference).abs().max() < 2 * (naive - reference).abs().max()
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     generator = torch.Generator().manual_seed(3)
     hidden = torch.randn(T, H, generator=generator, requires_grad=True)
