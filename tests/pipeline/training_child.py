@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from train_cases import make_recipe, make_sample, run_training
+from train_cases import STOP, make_recipe, make_sample, run_training
 
 from forklock.sampling import Sample
 from forklock.train import endings, follow, launch, loop, worker
@@ -22,9 +22,9 @@ def _even(number: int) -> Sample:
     """As long as all others of its kind, its prompt longer or shorter: forward passes are cut as one likes, and the
     completions of each still differ in number."""
     num_prompt = 2 + 3 * (number % 8)
-    token_ids = tuple(3 + (7 * number + 5 * place) % 290 for place in range(EVEN_POSITIONS + 1))
+    token_ids = (*(3 + (7 * number + 5 * place) % 290 for place in range(EVEN_POSITIONS)), STOP)
     changes = {"prompt_token_ids": token_ids[:num_prompt], "token_ids": token_ids[num_prompt:]}
-    return replace(make_sample(number, with_target=False), finish_reason="length", **changes)
+    return replace(make_sample(number, with_target=False), finish_reason="stop", **changes)
 
 
 EVEN_SAMPLES = [_even(number) for number in range(30)]

@@ -73,7 +73,7 @@ REAL_VOCABULARY = 151_936
 def test_gradients_at_a_real_vocabulary_are_those_of_full_logits(
     kind: str, is_tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over three chunks: in float64 to the last digits; in float32, as it trains, no less exact than full logits."""
+    """Over three chunks: in float64 to the last digits, in float32, as it trains, to the rounding of sums so long."""
     num_positions = 10
     monkeypatch.setattr(loss_module, "LOGITS_AT_ONCE", 4 * REAL_VOCABULARY)
     generator = torch.Generator().manual_seed(5)
@@ -103,9 +103,9 @@ def test_gradients_at_a_real_vocabulary_are_those_of_full_logits(
     exact = gradients(torch.float64, is_chunked=False)
     for mine, reference in zip(gradients(torch.float64, is_chunked=True), exact, strict=True):
         torch.testing.assert_close(mine, reference, rtol=0, atol=1e-12)
-    in_float32 = (gradients(torch.float32, is_chunked=is_chunked) for is_chunked in (True, False))
-    for mine, naive, reference in zip(*in_float32, exact, strict=True):
-        assert (mine - reference).abs().max() < 2 * (naive - reference).abs().max()
+    rounding = torch.finfo(torch.float32).eps * REAL_VOCABULARY**0.5  # of a sum of so many terms
+    for mine, reference in zip(gradients(torch.float32, is_chunked=True), exact, strict=True):
+        assert (mine - reference).abs().max() < rounding * reference.abs().max()
 
 
 def test_a_frozen_head_gets_no_gradient() -> None:
