@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
@@ -19,8 +20,10 @@ from urllib.parse import urlsplit
 import ray
 import ray.data
 import ray.exceptions
+from ray._private import auto_init_hook
 from ray.data._internal.block_batching.util import WaitBlockPrefetcher
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
+from ray.data._internal.usage.poller import ClusterMetricsPoller
 
 from forklock.cluster.errors import ClusterError, ClusterLostError
 
@@ -30,7 +33,7 @@ PROBE_TIMEOUT_S = 5.0
 NUM_FAILED_PROBES = 3
 """So many in a row, and the head is gone: well within the minute after which Ray ends the process."""
 ENDING_S = 10.0
-"""For a thread of Ray Data to end when its work was left."""
+"""For threads of Ray Data to end when their work was left."""
 LOST = signal.SIGUSR2
 BLOCK_BYTES = 1 << 20
 """What Ray Data expects of a unit's samples; by its own default it would hold back most of the work."""
@@ -82,19 +85,36 @@ def _connect(address: str) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK_BYTES
+    context.execution_no_progress_timeout_s = -1  # one long completion may take longer than its half hour
+    auto_init_hook.enable_auto_connect = False  # a call from a thread that is late would start a cluster of its own
 
 
 def _end_data_threads(*, is_head_gone: bool) -> None:
     """Of an iteration over Ray Data threads are left behind, for a moment or, parked, for good. One that asks something
     of Ray when that is shut down makes it end the whole process, without a word."""
     for thread in threading.enumerate():
-        target = getattr(thread, "_target", None)
-        if isinstance(thread, StreamingExecutor) and not is_head_gone:
-            thread.shutdown(force=True)
-        elif getattr(target, "__module__", None) == WaitBlockPrefetcher.__module__:
-            if isinstance(owner := getattr(target, "__self__", None), WaitBlockPrefetcher):
-                owner.stop()
-            thread.join(ENDING_S)
+        if isinstance(thread, StreamingExecutor):
+            if is_head_gone:
+                thread._shutdown = True  # its loop ends; more would be to ask the head
+            else:
+                thread.shutdown(force=True)
+            thread._metadata_fetcher.stop()
+        elif isinstance(owner := _owner(thread), WaitBlockPrefetcher):
+            owner.stop()
+    deadline = time.monotonic() + ENDING_S
+    for thread in threading.enumerate():
+        if isinstance(thread, StreamingExecutor) or _is_of_data(thread):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _is_of_data(thread: threading.Thread) -> bool:
+    """The one that polls for metrics never ends, and asks nothing of Ray."""
+    module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
+    return module.startswith("ray.data.") and not isinstance(_owner(thread), ClusterMetricsPoller)
+
+
+def _owner(thread: threading.Thread) -> object:
+    return getattr(getattr(thread, "_target", None), "__self__", None)
 
 
 class _HeadWatch(threading.Thread):

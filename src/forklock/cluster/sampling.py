@@ -28,6 +28,8 @@ REQUESTS_PER_UNIT = 4
 """Few, so that a unit does not stay for one long completion when the others are done."""
 UNITS_AT_ONCE = 128
 """On one engine: twice the sequences of a transformers batch."""
+MAX_RESTARTS = 10
+"""Of an engine whose node or process is lost, and of a unit that it had; by Ray Data's own default without end."""
 
 
 class ClusterEngine:
@@ -83,6 +85,8 @@ class ClusterEngine:
             compute=pool,
             num_cpus=fit.num_cpus,
             num_gpus=fit.num_gpus or None,
+            max_restarts=MAX_RESTARTS,
+            max_task_retries=MAX_RESTARTS,
         )
         for table in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for pickled in table[COLUMN]:
