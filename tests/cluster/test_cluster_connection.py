@@ -9,22 +9,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import losses
 import pytest
 from cluster_cases import by_key, recipe_for
-from conftest import SETTINGS
+from raylets import Raylets, raylets
+from sweep_cases import scripted, sweep_recipe
 
 from forklock import recipes, running
-from forklock.config import ClusterConfig
-from forklock.engines import EngineError
+from forklock.config import Recipe
+from forklock.engines import STRICT_GROUP
 from forklock.engines.fake_engine import SCRIPT_FILE
 from forklock.errors import ForklockError
 from forklock.run_dir import write_text
 
 TinyModel = Callable[[str], Path]
-StartCluster = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
@@ -69,43 +68,29 @@ def test_without_a_cluster_ray_is_not_imported_and_with_one_it_is_asked_for(
 
 
 @pytest.mark.slow
-def test_a_local_cluster_and_an_error_of_one_of_its_engines(
-    start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
-) -> None:
-    model = shutil.copytree(tiny_model("qwen3"), tmp_path / "model")
-    recipe = recipe_for(tmp_path, model, engine={"kind": "fake"}, cluster__address="local", prompts__limit=30)
-    with pytest.raises(EngineError, match=rf"on node .* \(.{{8}}\): .*{SCRIPT_FILE}: no such file"):
-        running.run_until(recipe, tmp_path / "run", "synthesize")
-    (model / SCRIPT_FILE).write_text(json.dumps({"completions": [[5, 6, 2], [7, 2]]}))
-    alone = recipe.model_copy(update={"cluster": ClusterConfig()})
-    running.run_until(recipe, tmp_path / "run", "synthesize")
-    running.run_until(alone, tmp_path / "alone", "synthesize")
-    assert by_key(tmp_path / "run") == by_key(tmp_path / "alone")
+def test_a_token_that_is_not_the_cluster_s_is_said(cluster: Raylets, tiny_model: TinyModel, tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path, tiny_model("qwen3"))
+    other = {"RAY_AUTH_TOKEN": "fedcba9876543210" * 4, "RAY_NUM_REDIS_GET_RETRIES": "1"}
+    done = command("synthesize", write_recipe(tmp_path, cluster.take(recipe)), **other)
+    assert done.returncode == 1
+    assert "RAY_AUTH_TOKEN" in json.loads(done.stdout)["error"]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it_or_on_another_cluster(
-    start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
+    cluster: Raylets, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
-    recipe = recipe_for(tmp_path, tiny_model("qwen3"))
-    write_text(tmp_path / "recipe.toml", recipes.to_toml(recipe))
+    model = shutil.copytree(tiny_model("qwen3"), tmp_path / "model")
+    recipe = recipe_for(tmp_path, model)
     running.run_until(recipe, tmp_path / "alone", "synthesize")
-
-    cluster = start_cluster(1, 1)
-    head = [str(info.process.pid) for kind in cluster.head_node.all_processes.values() for info in kind]
-    command = [losses.__file__, str(tmp_path / "recipe.toml"), str(tmp_path / "run"), cluster.address, *head]
-    done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False, env=os.environ | SETTINGS
-    )
-    assert done.returncode == 1
-    assert "the cluster's head cannot be reached any more" in json.loads(done.stdout)["error"]
+    lose_the_head("synthesize", recipe, tmp_path)
     kept = by_key(tmp_path / "run")
-    assert kept
+    assert len(kept) == STRICT_GROUP
 
     shutil.copytree(tmp_path / "run", tmp_path / "moved")
     running.run_until(recipe, tmp_path / "run", "synthesize")
-    anew = recipe.model_copy(update={"cluster": ClusterConfig(address=start_cluster(1, 1).address)})
-    running.run_until(anew, tmp_path / "moved", "synthesize")
+    running.run_until(cluster.take(recipe), tmp_path / "moved", "synthesize")
     alone = by_key(tmp_path / "alone")
     for folder in ("run", "moved"):
         together = by_key(tmp_path / folder)
@@ -113,4 +98,35 @@ def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it_or_on_another
             key: sample.token_ids for key, sample in together.items()
         }
         assert kept.items() <= together.items()
-        assert len(kept) < len(together)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train", "sweep"])
+def test_a_head_lost_while_a_worker_works_is_said(name: str, ray: None, tiny_model: TinyModel, tmp_path: Path) -> None:
+    lose_the_head(name, sweep_recipe(tmp_path, scripted(tiny_model("qwen3"), tmp_path)), tmp_path)
+
+
+def lose_the_head(name: str, recipe: Recipe, folder: Path) -> None:
+    with raylets() as other:
+        other.fill(1)
+        (folder / "head").write_text(" ".join(map(str, other.head_processes())))
+        options = ["--parallel", "2"] if name == "sweep" else []
+        done = command(name, write_recipe(folder, other.take(recipe)), *options)
+    assert done.returncode == 1, done.stderr
+    assert "the cluster's head cannot be reached any more" in json.loads(done.stdout)["error"]
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> Path:
+    write_text(folder / "recipe.toml", recipes.to_toml(recipe))
+    return folder / "recipe.toml"
+
+
+def command(name: str, recipe_file: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    run_dir = str(recipe_file.parent / "run")
+    return subprocess.run(
+        [sys.executable, losses.__file__, name, str(recipe_file), "--run-dir", run_dir, "--json", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )

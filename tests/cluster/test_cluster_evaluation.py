@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from benchmark_cases import livecodebench_row, write_jsonl
 from cluster_cases import recipe_for
+from raylets import Raylets
 
 from forklock import running
-from forklock.config import ClusterConfig
 from forklock.evaluate.verdicts import Verdict, verdicts_in
 from forklock.sampling import samples_in
 
 TinyModel = Callable[[str], Path]
-StartCluster = Callable[..., Any]
 
 
 @pytest.mark.slow
-def test_points_are_the_same_samples_and_verdicts(
-    start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
-) -> None:
+def test_points_are_the_same_samples_and_verdicts(cluster: Raylets, tiny_model: TinyModel, tmp_path: Path) -> None:
     rows = [livecodebench_row(name, [("1 2\n", "3\n"), ("3 4\n", "7\n")]) for name in ("one", "two")]
     write_jsonl(tmp_path / "test6.jsonl", rows)
     decoding = {"temperature": 1.3, "top_k": 20, "top_p": 0.9}
@@ -38,9 +34,7 @@ def test_points_are_the_same_samples_and_verdicts(
     recipe = recipe_for(tmp_path, tiny_model("qwen3"), evaluate=evaluate)
     running.run_evaluation(recipe, tmp_path / "alone", "base")
 
-    cluster = start_cluster(1, 1)
-    on_cluster = recipe.model_copy(update={"cluster": ClusterConfig(address=cluster.address)})
-    running.run_evaluation(on_cluster, tmp_path / "cluster", "base")
+    running.run_evaluation(cluster.take(recipe), tmp_path / "cluster", "base")
     [alone], [together] = ((tmp_path / name / "evaluate").glob("base-*") for name in ("alone", "cluster"))
     assert sorted(samples_in(alone), key=lambda sample: sample.key) == sorted(
         samples_in(together), key=lambda sample: sample.key

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from benchmark_cases import livecodebench_row, problems_in, write_jsonl
+from losses import lose_this_node
+from raylets import Raylets
 
 from forklock.benchmarks import Problem, Score
 from forklock.evaluate.grading import Answer, grade
@@ -18,7 +17,6 @@ from forklock.evaluate.scoring import Scorer, ThreadScorer
 from forklock.evaluate.verdicts import Verdict
 from forklock.sandbox.pool import Sandbox
 
-StartCluster = Callable[..., Any]
 PROGRAMS = (
     "a, b = map(int, input().split())\nprint(a + b)",
     "print(3)",
@@ -37,10 +35,8 @@ class Fatal(Problem):
     marker: Path
 
     def score(self, answer: str, sandbox: Sandbox) -> Score:
-        if answer == FATAL and not self.marker.exists():
-            self.marker.touch()
-            for process in (os.getppid(), os.getpid()):  # the raylet, and this worker of it
-                os.kill(process, signal.SIGKILL)
+        if answer == FATAL:
+            lose_this_node(self.marker)
         return self.inner.score(answer, sandbox)
 
 
@@ -54,7 +50,7 @@ def grades(scorer: Scorer, problems: Sequence[Problem]) -> dict[tuple[str, int],
 
 
 @pytest.mark.slow
-def test_a_node_lost_while_it_scores_changes_no_verdict(start_cluster: StartCluster, tmp_path: Path) -> None:
+def test_a_node_lost_while_it_scores_changes_no_verdict(cluster: Raylets, tmp_path: Path) -> None:
     import ray
 
     from forklock.cluster.grading import ClusterScorer
@@ -66,8 +62,7 @@ def test_a_node_lost_while_it_scores_changes_no_verdict(start_cluster: StartClus
         alone = grades(ThreadScorer(sandbox), problems)
 
     marker = tmp_path / "lost"
-    cluster = start_cluster(1, 1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="warning")
     fatal = [Fatal(problem.prompt, problem.place, problem.difficulty, problem, marker) for problem in problems]
     assert grades(ClusterScorer(allow_unsafe=False), fatal) == alone
-    assert marker.exists()
+    assert cluster.count_lost() == 1

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import losses
 import pytest
+from raylets import Raylets
 from sweep_cases import contents, scripted, sweep_recipe, use_fake_training
 
 from forklock import stages
 from forklock.cluster.errors import ClusterError
-from forklock.config import ClusterConfig, Recipe
+from forklock.config import Recipe
 from forklock.run_dir import read_events
 from forklock.sweep.conclude import conclude
 from forklock.sweep.taking import run_sweep
 
 TinyModel = Callable[[str], Path]
-StartCluster = Callable[..., Any]
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def finished(run_dir: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_node_lost_in_a_stage_costs_no_cell(
-    recipe: Recipe, start_cluster: StartCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, cluster: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replaced = use_fake_training()
     try:
@@ -41,23 +40,12 @@ def test_a_node_lost_in_a_stage_costs_no_cell(
         stages.train.run = replaced
     conclude(recipe, tmp_path / "alone")
 
-    from forklock.cluster import nodes
     from forklock.cluster import stages as tasks
 
-    on_cluster = recipe.model_copy(update={"cluster": ClusterConfig(address=start_cluster(1, 1).address)})
+    on_cluster = cluster.take(recipe)
     monkeypatch.setattr(tasks, "_take", losses.take_stage_and_lose_a_node)
-    num_nodes: list[int] = []
-    hear = tasks._hear
-
-    def count_nodes(*arguments: Any) -> None:
-        num_nodes.append(len(nodes.nodes()))
-        hear(*arguments)
-
-    monkeypatch.setattr(tasks, "_hear", count_nodes)
     assert run_sweep(on_cluster, tmp_path / "cluster", num_parallel=2) == {}
-    assert (tmp_path / "lost").read_text().startswith("students/train-")
-    assert num_nodes[0] == 2
-    assert num_nodes[-1] == 1
+    assert cluster.count_lost() == 1
     conclude(on_cluster, tmp_path / "cluster")
     assert contents(tmp_path / "cluster") == contents(tmp_path / "alone")
     assert finished(tmp_path / "cluster") == finished(tmp_path / "alone")

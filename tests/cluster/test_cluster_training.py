@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import torch
 from losses import train_and_lose_a_node
+from raylets import Raylets
 from safetensors.torch import load_file
 from train_cases import make_recipe, make_sample, run_training
 
-from forklock.config import ClusterConfig
 from forklock.run_dir import read_events
 
 TinyModel = Callable[[str], Path]
-StartCluster = Callable[..., Any]
 SAMPLES = [make_sample(number) for number in range(40)]
 
 
@@ -28,45 +27,40 @@ def losses(folder: Path) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["off", "fsdp2"])
 def test_workers_of_a_cluster_train_as_processes_do(
-    sharding: str, start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path
+    sharding: str, cluster: Raylets, tiny_model: TinyModel, tmp_path: Path
 ) -> None:
     recipe = make_recipe(tiny_model("qwen3"), sharding=sharding, num_processes=2, checkpoint_every_steps=2)
     alone = run_training(recipe, tmp_path / "alone", SAMPLES)
 
     import ray
 
-    cluster = start_cluster(1, 1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="warning")
-    on_cluster = recipe.model_copy(update={"cluster": ClusterConfig(address=cluster.address)})
-    together = run_training(on_cluster, tmp_path / "cluster", SAMPLES)
+    together = run_training(cluster.take(recipe), tmp_path / "cluster", SAMPLES)
 
     assert_same(alone, together)
 
 
 @pytest.mark.slow
 def test_a_node_lost_while_it_trains_changes_no_weight(
-    start_cluster: StartCluster, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Raylets, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe(tiny_model("qwen3"), num_processes=2, checkpoint_every_steps=2)
     alone = run_training(recipe, tmp_path / "alone", SAMPLES)
 
     import ray
 
-    from forklock.cluster import nodes, training
+    from forklock.cluster import training
 
-    cluster = start_cluster(2, 2)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="warning")
-    on_cluster = recipe.model_copy(update={"cluster": ClusterConfig(address=cluster.address, num_training_workers=2)})
     train_on_cluster = training.TorchTrainer
 
     def losing(_: Any, **settings: Any) -> Any:
         return train_on_cluster(train_and_lose_a_node, **settings)
 
     monkeypatch.setattr(training, "TorchTrainer", losing)
-    together = run_training(on_cluster, tmp_path / "cluster", SAMPLES)
+    together = run_training(cluster.take(recipe), tmp_path / "cluster", SAMPLES)
 
-    assert (tmp_path / "cluster" / "lost").exists()
-    assert len(nodes.nodes()) == 1
+    assert cluster.count_lost() == 1
     [trained] = [event for event in read_events(tmp_path / "cluster") if event.event == "trained"]
     assert trained.details["num_resumed_steps"] == 2
     assert_same(alone, together)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cluster_cases import recipe_for
-from conftest import SETTINGS
+from raylets import SETTINGS
 from safetensors.torch import load_file
 
 from forklock import recipes, running

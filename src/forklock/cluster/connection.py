@@ -48,7 +48,9 @@ def connection(address: str) -> Iterator[None]:
         try:
             with watch.over_main_thread():
                 yield
-        except _HeadLost as error:
+        except KeyboardInterrupt as error:
+            if not watch.has_told:
+                raise
             raise ClusterLostError(address) from error
         except ray.exceptions.RayTaskError:
             raise  # a fault of ours, with its traceback
@@ -79,8 +81,11 @@ def _connect(address: str) -> None:
     options = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"cluster.address = {address!r}: cannot connect: {_first_line(error)}") from error
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"cluster.address = {address!r}: cannot connect: {_first_line(error)}. (A cluster with a token wants "
+            "RAY_AUTH_MODE=token here, and the same in ~/.ray/auth_token or RAY_AUTH_TOKEN. Ray's own words are above)"
+        ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -120,6 +125,7 @@ def _owner(thread: threading.Thread) -> object:
 class _HeadWatch(threading.Thread):
     def __init__(self, head: tuple[str, int]) -> None:
         super().__init__(name="forklock-head-watch", daemon=True)
+        self.has_told = False
         self._head = head
         self._stopped = threading.Event()
 
@@ -143,6 +149,7 @@ class _HeadWatch(threading.Thread):
             if num_failed == NUM_FAILED_PROBES:
                 main = threading.main_thread().ident
                 assert main is not None
+                self.has_told = True
                 signal.pthread_kill(main, LOST)  # wakes it from whatever it waits for
                 return
 
@@ -150,12 +157,9 @@ class _HeadWatch(threading.Thread):
         return not _answers(self._head)
 
 
-class _HeadLost(BaseException):
-    """As KeyboardInterrupt: nobody on the way may take it for an error of theirs."""
-
-
 def _raise_head_lost(number: int, frame: FrameType | None) -> None:
-    raise _HeadLost
+    """As by Ctrl-C: nobody on the way takes it for an error of theirs, and Ray's own waits end by nothing else."""
+    raise KeyboardInterrupt
 
 
 def _head() -> tuple[str, int]:
