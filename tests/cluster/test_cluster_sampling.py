@@ -61,10 +61,11 @@ def rows(sample: Any) -> Any:
 def test_what_ails_an_engine_is_said_and_the_same_command_goes_on_when_it_is_mended(
     cluster: Raylets, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cluster is found by `auto`, as on a machine of it."""
+    """The cluster is found by `auto`, as on a machine of it, and a copy of the run folder kept behind a URL."""
     model = shutil.copytree(tiny_model("qwen3"), tmp_path / "model")
     alone = recipe_for(tmp_path, model, engine={"kind": "fake"}, prompts__limit=30)
-    recipe = recipe_for(tmp_path, model, engine={"kind": "fake"}, prompts__limit=30, cluster__address="auto")
+    cluster_settings = {"address": "auto", "storage": (tmp_path / "copy").as_uri()}
+    recipe = recipe_for(tmp_path, model, engine={"kind": "fake"}, prompts__limit=30, cluster=cluster_settings)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     with pytest.raises(EngineError, match=rf"on node .* \(.{{8}}\): .*{SCRIPT_FILE}: no such file"):
         running.run_until(recipe, tmp_path / "run", "synthesize")
@@ -82,5 +83,5 @@ def test_what_ails_an_engine_is_said_and_the_same_command_goes_on_when_it_is_men
 
     running.run_until(recipe, tmp_path / "run", "synthesize")
     running.run_until(alone, tmp_path / "alone", "synthesize")
-    assert by_key(tmp_path / "run") == by_key(tmp_path / "alone")
+    assert by_key(tmp_path / "run") == by_key(tmp_path / "copy") == by_key(tmp_path / "alone")
     assert cluster.count_lost() == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import Self
 
 import ray.data
 from ray.data import ActorPoolStrategy
+from ray.util.annotations import RayDeprecationWarning
 
 from forklock.cluster.engine_actor import COLUMN, EngineActor, Order, UnitResult, table_of
 from forklock.cluster.errors import ClusterError
@@ -77,17 +79,19 @@ class ClusterEngine:
             max_tasks_in_flight_per_actor=at_once + 1,
             enable_true_multi_threading=True,
         )
-        results = ray.data.from_arrow([table_of(unit) for unit in units]).map_batches(
-            EngineActor,
-            fn_constructor_args=(order,),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=pool,
-            num_cpus=fit.num_cpus,
-            num_gpus=fit.num_gpus or None,
-            max_restarts=MAX_RESTARTS,
-            max_task_retries=MAX_RESTARTS,
-        )
+        units_data = ray.data.from_arrow([table_of(unit) for unit in units])
+        with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):  # restarts have no other name
+            results = units_data.map_batches(
+                EngineActor,
+                fn_constructor_args=(order,),
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=pool,
+                num_cpus=fit.num_cpus,
+                num_gpus=fit.num_gpus or None,
+                max_restarts=MAX_RESTARTS,
+                max_task_retries=MAX_RESTARTS,
+            )
         for table in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for pickled in table[COLUMN]:
                 yield self._checked(pickle.loads(pickled.as_py()))
