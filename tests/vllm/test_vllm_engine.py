@@ -25,8 +25,18 @@ from vllm_cases import (
     write_tokenizer,
 )
 
+from forklock import cluster
 from forklock import decoding as decode
-from forklock.config import EngineConfig, ModelConfig
+from forklock.config import (
+    ClusterConfig,
+    EngineConfig,
+    EvaluateConfig,
+    ModelConfig,
+    PromptsConfig,
+    Recipe,
+    SynthesizeConfig,
+    TrainConfig,
+)
 from forklock.decoding import Decoding
 from forklock.engines import EngineError, Request
 from forklock.engines.stop_tokens import stop_token_ids
@@ -35,6 +45,11 @@ from forklock.engines.vllm_terms import recorded_target
 from forklock.errors import ForklockError
 
 NUM_DRAWS = 20_000
+WARNINGS_OF_RAY = (
+    "ignore::FutureWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 
 
 @pytest.mark.parametrize("setting", [PAPER, Decoding(0.9, 0, 0.85), Decoding(2.0, 0, 1.0)], ids=str)
@@ -59,6 +74,41 @@ def test_greedy_is_the_likeliest_token_at_every_position(engine: VllmEngine, qwe
 def test_recorded_targets_are_the_definitions(engine: VllmEngine, qwen3: ModelConfig, setting: Decoding) -> None:
     drawn = list(engine.generate(requests(20, max_new_tokens=30), setting, record_target=True))
     assert_recorded(qwen3, drawn, setting)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_actor_of_a_cluster_draws_as_an_engine_here(
+    engine: VllmEngine, qwen3: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'forklock[cluster]'")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 4)  # else Ray would write one into the home folder
+    recipe = Recipe(
+        name="test",
+        purpose="a test",
+        model=qwen3,
+        engine=EngineConfig(kind="vllm"),
+        prompts=PromptsConfig(source="jsonl", path="nowhere.jsonl"),
+        synthesize=SynthesizeConfig(decoding=PAPER),
+        train=TrainConfig(steps=1),
+        evaluate=EvaluateConfig(base_decoding=GREEDY, student_decoding=PAPER),
+        cluster=ClusterConfig(address="local"),
+    )
+    wanted = requests(40, max_new_tokens=20)
+    with (
+        cluster.connected(recipe.cluster),
+        cluster.open_engine(recipe, qwen3, max_sequence_tokens=MAX_SEQUENCE_TOKENS) as pool,
+    ):
+        drawn = {completion.request_id: completion for completion in pool.generate(wanted, PAPER)}
+        assert pool.weights_digest() == engine.weights_digest()
+        assert pool.version == engine.version
+    here = {completion.request_id: completion for completion in engine.generate(wanted, PAPER)}
+    assert {number: one.token_ids for number, one in drawn.items()} == {
+        number: one.token_ids for number, one in here.items()
+    }
 
 
 @pytest.mark.slow
@@ -170,7 +220,17 @@ def test_a_model_that_cannot_be_loaded_is_one_message(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys, psutil
-from forklock.config import EngineConfig, ModelConfig
+from forklock import cluster
+from forklock.config import (
+    ClusterConfig,
+    EngineConfig,
+    EvaluateConfig,
+    ModelConfig,
+    PromptsConfig,
+    Recipe,
+    SynthesizeConfig,
+    TrainConfig,
+)
 from forklock.engines.vllm_engine import VllmEngine
 
 if __name__ == "__main__":
