@@ -7,21 +7,25 @@ READY := $(VENV)/.ready
 VLLM_VENV := .venv-vllm
 VLLM_READY := $(if $(filter x86_64,$(shell uname -m)),$(VLLM_VENV)/.ready)
 
-.PHONY: demo test test-fast test-cluster lint format bench lock clean
+.PHONY: demo test test-fast test-main test-cluster test-vllm lint format bench lock clean
 
 demo: $(READY)
 	$(BIN)/forklock run demo
 
-test: $(READY) $(VLLM_READY)
+# Each in a process of its own: with `make -j2 test` side by side, which two cores have room for.
+test: test-main test-cluster test-vllm
+
+test-main: $(READY)
 	$(BIN)/python -m pytest --ignore=tests/vllm --ignore=tests/cluster
+
+test-cluster: $(READY)
+	$(BIN)/python -m pytest tests/cluster
+
+test-vllm: $(VLLM_READY)
 	$(if $(VLLM_READY),$(VLLM_VENV)/bin/python -m pytest tests/vllm,@echo "vLLM: not tested on $$(uname -m)")
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest --ignore=tests/vllm --ignore=tests/cluster -m "not slow"
-
-# Real Ray clusters want a machine that does nothing else.
-test-cluster: $(READY)
-	$(BIN)/python -m pytest tests/cluster
 
 lint: $(READY)
 	$(BIN)/ruff check .
