@@ -140,6 +140,8 @@ HOSTILE = {
     "an answer, then an end": FRAME + "def f(x):\n    answer(b'6')\n    os._exit(0)",
     "an answer, then another program": FRAME + "def f(x):\n    answer(b'6')\n    os.execv('/bin/true', ['true'])",
     "an answer in the place of its code": "import os\nos.write(3, b'\\1\\0\\0\\x007')\ndef f(x): return 6",
+    "empty answers in great number": FRAME + "def f(x):\n    os.write(3, framed(bytes(1 << 15)))\n    return x",
+    "more answers than calls": FRAME + "def f(x):\n    answer(*[b'6'] * 20)\n    os.read(3, 1)\n    return x",
     "half an answer": "import os\ndef f(x):\n    os.write(3, b'\\x05\\0')\n    return x",
     "an answer without end": "import os\ndef f(x):\n    os.write(3, b'\\xff\\xff\\xff\\x7f')\n    while True: os.write(3, b'x' * 4096)",
     "an answer that can't be read": FRAME
@@ -189,6 +191,23 @@ def test_a_process_that_lives_on_gains_a_program_nothing(sandbox: Sandbox, name:
     assert (together.verdict, together.failing_test) == (one_by_one.verdict, one_by_one.failing_test)
     [after] = sandbox.run_program(WHAT_IS_LEFT, [""])
     assert after.text == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("data", "frames"),
+    [
+        (wire.pack_frame(b"1") + wire.pack_frame(b""), [b"1", b""]),
+        (wire.pack_frame(b"1") * 3, []),
+        (wire.pack_frame(b"1")[:-1], []),
+        (wire.pack_frame(b"1") + b"\0", []),
+        (b"\xff\xff\xff\xff1", []),
+        (b"", []),
+    ],
+)
+def test_answers_count_where_they_fill_what_was_said_and_are_no_more_than_asked(
+    data: bytes, frames: list[bytes]
+) -> None:
+    assert wire.split_frames(data, 2) == frames
 
 
 def test_no_program_changes_the_code_that_its_later_processes_load(sandbox: Sandbox) -> None:

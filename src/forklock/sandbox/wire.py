@@ -146,10 +146,11 @@ def pack_frame(content: bytes) -> bytes:
     return _LENGTH.pack(len(content)) + content
 
 
-def split_frames(data: bytes) -> list[bytes]:
-    """None of them where they don't fill it."""
-    frames, start = [], 0
-    while start + LENGTH_BYTES <= len(data):
+def split_frames(data: bytes, most: int) -> list[bytes]:
+    """None of them where they don't fill it, or are more."""
+    frames: list[bytes] = []
+    start = 0
+    while start + LENGTH_BYTES <= len(data) and len(frames) < most:
         end = start + LENGTH_BYTES + unpack_length(data[start : start + LENGTH_BYTES])
         frames.append(data[start + LENGTH_BYTES : end])
         start = end
