@@ -161,8 +161,6 @@ class LoraConfig(Section):
 
 
 LossKernel = Literal["chunked", "liger"]
-MAX_PACKED_TOKENS = 16_384
-"""Of a packed row, whose attention mask has the square of it, in bytes: 256 MiB."""
 
 
 class TrainConfig(Section):
@@ -200,8 +198,7 @@ class TrainConfig(Section):
     loss_kernel: LossKernel = "chunked"
     """`liger`: Liger's fused kernel for the loss; hard targets on CUDA alone."""
     layout: Literal["bucketed", "packed"] = "bucketed"
-    """Batches of like lengths, or several samples a row, none seeing another; rows of at most 16,384 positions, whose
-    masks are their squares."""
+    """Batches of like lengths, or several samples a row, none seeing another."""
     gradient_checkpointing: bool = False
     sharding: Literal["off", "fsdp2"] = "off"
     """Every device holds the whole model, or a share of it."""
@@ -223,12 +220,6 @@ class TrainConfig(Section):
     def _check_schedule(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError('give either `steps` or `epochs` (take an inherited one away with steps = "none")')
-        if self.layout == "packed" and self.tokens_per_device > MAX_PACKED_TOKENS:
-            raise ValueError(
-                f'`layout` = "packed" masks each row against itself, {self.tokens_per_device:,} x '
-                f"{self.tokens_per_device:,} entries; give `tokens_per_device` of at most {MAX_PACKED_TOKENS:,}, or "
-                'use "bucketed", which needs no mask'
-            )
         if self.loss_kernel == "liger" and self.target == "soft":
             raise ValueError('`loss_kernel` = "liger" knows the hard target alone; use "chunked"')
         if self.final_learning_rate > self.learning_rate:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from train_cases import VOCABULARY, make_recipe, make_sample
-from transformers import AutoModelForCausalLM, Trainer
+from transformers import AutoConfig, AutoModelForCausalLM, Trainer
 
 from forklock.config import LoraConfig
 from forklock.train import TrainingError
@@ -79,6 +80,38 @@ def test_every_layout_gives_the_loss_and_gradients_of_samples_alone(
     for name, gradient in gradients.items():
         largest = float(expected[name].abs().max())
         torch.testing.assert_close(gradient, expected[name], rtol=tolerance, atol=tolerance * largest)
+
+
+def save_made(folder: Path, model_type: str, **settings: Any) -> Path:
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    config = AutoConfig.for_model(
+        model_type, **sizes, num_hidden_layers=2, num_key_value_heads=2, tie_word_embeddings=True, **settings
+    )
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["bucketed", "packed"])
+def test_windows_are_kept_where_a_sample_is_longer(layout: str, tmp_path: Path) -> None:
+    folder = save_made(tmp_path, "mistral", sliding_window=4)
+    objective, _ = load_objective(make_recipe(folder, layout=layout))
+    _, gradients = ours(objective.double(), layout, 1000)
+    _, expected = one_by_one(folder, torch.float64)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*causal_conv1d")
+def test_rows_whose_samples_would_see_each_other_are_refused(tmp_path: Path) -> None:
+    folder = save_made(tmp_path, "lfm2", layer_types=["conv", "full_attention"])
+    with pytest.raises(TrainingError, match=r'layout = "packed": samples in one row of .* use "bucketed"'):
+        load_objective(make_recipe(folder, layout="packed"))
+    objective, _ = load_objective(make_recipe(folder, layout="bucketed"))
+    _, gradients = ours(objective.double(), "bucketed", 1000)
+    _, expected = one_by_one(folder, torch.float64)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-9)
 
 
 def test_decay_reaches_what_transformers_would_decay(tiny_model: TinyModel) -> None:

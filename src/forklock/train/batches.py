@@ -128,6 +128,8 @@ class ModelInput:
     predicting_T: torch.Tensor
     """Flat indices into B x L of the positions whose next token belongs to a completion."""
     targets: SparseTargets
+    sample_lengths: tuple[int, ...] | None = None
+    """Of the samples in the one row, where it holds several."""
 
     def to(self, device: torch.device) -> ModelInput:
         return ModelInput(
@@ -135,6 +137,7 @@ class ModelInput:
             self.position_ids_BL.to(device),
             self.predicting_T.to(device),
             self.targets.to(device),
+            self.sample_lengths,
         )
 
 
@@ -159,6 +162,7 @@ def collate(sequences: Ordered[Sequence], *, packed: bool) -> ModelInput:
         position_ids_BL=torch.from_numpy(position_ids),
         predicting_T=torch.from_numpy(np.concatenate(predicting)),
         targets=_targets([sequence for row in rows for sequence in row]),
+        sample_lengths=tuple(sequence.num_positions for sequence in sequences) if packed else None,
     )
 
 

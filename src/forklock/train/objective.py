@@ -12,18 +12,21 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from forklock.config import LoraConfig, LossKernel, Recipe
 from forklock.packages import packages_of
+from forklock.train.attention import SAMPLES_APART
 from forklock.train.batches import ModelInput
 from forklock.train.errors import TrainingError
 from forklock.train.loss import cross_entropy
 
 _HEAD_TOLERANCE = 1e-3
 """Of the largest logit; four roundings of the weights' type where that is more."""
+_ROUNDINGS = 16
+"""By which a sample's hidden states may change with its neighbour's tokens: experts are given other numbers of them."""
 
 
 class Objective(nn.Module):
     """Wraps a causal model (with or without adapters); what DDP and autocast are put around.
 
-    The decoder is called with `use_cache=False`: with a cache, packed samples would attend across each other.
+    The decoder is called without a mask and with `use_cache=False`: where samples end, attention is told apart from it.
     """
 
     def __init__(self, model: nn.Module, causal: PreTrainedModel, loss_kernel: LossKernel = "chunked") -> None:
@@ -31,6 +34,7 @@ class Objective(nn.Module):
         self.model = model
         self.loss_kernel = loss_kernel
         self._causal = (causal,)  # in a tuple: the same module, not to be registered twice
+        causal.set_attn_implementation(SAMPLES_APART)
 
     @property
     def causal(self) -> Any:
@@ -40,7 +44,10 @@ class Objective(nn.Module):
     def hidden_states(self, one: ModelInput) -> torch.Tensor:
         """Of the predicting positions, T x H."""
         hidden_BLH = self.causal.get_decoder()(
-            input_ids=one.input_ids_BL, position_ids=one.position_ids_BL, use_cache=False
+            input_ids=one.input_ids_BL,
+            position_ids=one.position_ids_BL,
+            use_cache=False,
+            sample_lengths=one.sample_lengths,
         ).last_hidden_state
         hidden_TH: torch.Tensor = hidden_BLH.flatten(0, 1).index_select(0, one.predicting_T)
         return hidden_TH
@@ -80,7 +87,10 @@ def load_objective(recipe: Recipe, device: torch.device | None = None) -> tuple[
         raise TrainingError(f"model.path = {recipe.model.path!r}: cannot be loaded: {reason}") from error
     saved_type = causal.dtype
     _check_head(causal, recipe.model.path)
-    return _made_ready(causal, recipe, saved_type), saved_type
+    objective = _made_ready(causal, recipe, saved_type)
+    if recipe.train.layout == "packed":
+        _check_apart(objective, recipe.model.path)
+    return objective, saved_type
 
 
 def empty_objective(recipe: Recipe, saved_type: torch.dtype) -> Objective:
@@ -146,4 +156,27 @@ def _check_head(causal: Any, path: str) -> None:
         raise TrainingError(
             f"{path}: its logits are more than head weights times hidden states (a bias, a scale or a cap), which "
             "the training loss does not compute"
+        )
+
+
+def _check_apart(objective: Objective, path: str) -> None:
+    """A model with more between positions than attention (convolutions, states) sees across samples of a row."""
+    device = objective.head().device
+    position_ids_BL = torch.arange(3, device=device).repeat(2).unsqueeze(0)
+    objective.eval()
+    with torch.no_grad():
+        first_LH, other_LH = (
+            objective.causal.get_decoder()(
+                torch.tensor([[*before, 0, 1, 2]], device=device),
+                position_ids=position_ids_BL,
+                use_cache=False,
+                sample_lengths=(3, 3),
+            ).last_hidden_state[0, 3:]
+            for before in ((0, 1, 2), (3, 2, 1))
+        )
+    objective.train()
+    if (first_LH - other_LH).abs().max() > _ROUNDINGS * torch.finfo(first_LH.dtype).eps * first_LH.abs().max():
+        raise TrainingError(
+            f'train.layout = "packed": samples in one row of {path} see each other by more than attention; '
+            'use "bucketed"'
         )
