@@ -18,7 +18,7 @@ from forklock.train.devices import open_accelerator
 from forklock.train.loop import Job, train
 from forklock.train.objective import Objective
 
-BATCH, NUM_SAMPLES, BUDGET, PROMPT_TOKENS = 8, 32, 2048, 8
+BATCH, NUM_SAMPLES, BUDGET, PROMPT_TOKENS = 8, 96, 2048, 8
 
 
 def small_model() -> Qwen3ForCausalLM:
@@ -68,7 +68,8 @@ def with_forklock(model: PreTrainedModel, sequences: list[Sequence], **settings:
         scratch = Path(folder) / "stage" / "scratch"
         scratch.mkdir(parents=True)
         accelerator = open_accelerator(recipe.train, Path(folder))
-        job = Job(recipe, TrainingData(sequences, [], Counts()), (0,), scratch, 0, lambda *_: None, lambda _: False)
+        data = TrainingData(sequences, [], Counts())
+        job = Job(recipe, data, (0,), scratch, "benchmark", 0, lambda *_: None, lambda _: False)
         train(job, Objective(model, model).to(accelerator.device), accelerator)
 
 
