@@ -32,10 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def settings() -> Iterator[None]:
+    """For the cluster's processes, and for this one: sums over another number of threads differ in their last bits."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(int(SETTINGS["OMP_NUM_THREADS"]))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
         yield
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture
