@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from forklock import recipes, running
 from forklock.benchmarks import VerdictName
 from forklock.config import Recipe
-from forklock.evaluate.outcome import conclude
+from forklock.evaluate.outcome import conclude, draw
 from forklock.evaluate.points import PointPlan
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import Verdict, write_verdicts
@@ -45,7 +45,7 @@ def concluded(recipe: Recipe, run_dir: Path, counts: Counts, models: Container[s
         for plan, stage in stages.items()
     }
     leave_points(run_dir, plans, counts)
-    return conclude(recipe, points, run_dir)
+    return draw(conclude(recipe, points, run_dir), run_dir)
 
 
 def leave_points(run_dir: Path, plans: Mapping[str, PointPlan], counts: Counts) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forklock.run_dir.atomic import storage_errors
+
 
 def write_csv(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Nested names are joined by underscores; an undefined number is an empty field."""
     path = folder / f"{name}.csv"
     flat = [_flatten(row) for row in rows]
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with storage_errors(path), path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)

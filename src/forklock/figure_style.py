@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forklock.run_dir.atomic import storage_errors
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -104,10 +106,12 @@ def log_axis(axis: Axis) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """PNG and SVG, without the date and versions that would make two runs differ."""
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    figure.savefig(paths[0], dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
-    figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    return paths
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    with storage_errors(png):
+        figure.savefig(png, dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+    with storage_errors(svg):
+        figure.savefig(svg, metadata={"Date": None, "Creator": None})
+    return [png, svg]
 
 
 def percent_axis(axes: Axes, label: str, highest: float) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from report_cases import check_layout, concluded, demo, lifelike
 
-from forklock import figure_style
+from forklock import cli, figure_style, recipes, running
 from forklock.evaluate import figures
 from forklock.evaluate.points import PointPlan
-from forklock.run_dir import verify_run
+from forklock.figure_data import write_csv
+from forklock.run_dir import StorageError, verify_run, write_text
 
 NAMES = ("gains-microworld", "temperatures-microworld")
 
@@ -140,3 +143,36 @@ def test_no_text_overlaps_and_single_points_have_whiskers(
     with figure_style.house_style():
         for name, figure in drawn.items():
             check_layout(figure, name)
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "csv"])
+def test_a_full_disk_is_named_with_the_figure(kind: str, tmp_path: Path) -> None:
+    """The kernel's own full device stands where the file would."""
+    (tmp_path / f"figure.{kind}").symlink_to("/dev/full")
+    figure = figure_style.new_figure(2, 2)
+    with pytest.raises(StorageError, match=rf"figure\.{kind}: cannot be written: no space is left on the device"):
+        if kind == "csv":
+            write_csv(tmp_path, "figure", [{"x": 1}])
+        else:
+            figure_style.save(figure, tmp_path, "figure")
+
+
+def test_the_table_is_there_where_the_disk_is_too_full_for_figures(
+    run_dir: Path, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_text(run_dir / "recipe.toml", recipes.to_toml(demo()))
+    monkeypatch.setattr(Figure, "savefig", full)
+    monkeypatch.setattr(running, "run_evaluation", lambda *_, **__: None)  # every point is there already
+    asked = ["evaluate", str(run_dir / "recipe.toml"), "--run-dir", str(run_dir)]
+    monkeypatch.setattr(sys, "argv", ["forklock", *asked])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    said = capsys.readouterr()
+    assert stop.value.code == 1
+    pass_at_1 = report["benchmarks"]["microworld"]["points"][0]["pass_at_k"]["all"]["pass@1"]["mean"]
+    assert "microworld, pass@1" in said.out
+    assert f"{100 * pass_at_1:.1f}" in said.out
+    assert "cannot be written: no space is left on the device" in said.err

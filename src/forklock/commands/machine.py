@@ -42,9 +42,10 @@ def toy(
     from forklock import toy
 
     result = toy.compute()
+    if not as_json:  # before anything is drawn, for which the disk may be too full
+        console().print(toy.render(result))
     paths = toy.draw(result, folder)
     if as_json:
         print_json({**result.model_dump(mode="json"), "figures": [str(path) for path in paths]})
         return
-    console().print(toy.render(result))
     print_place("Figures (PNG and SVG)", folder)

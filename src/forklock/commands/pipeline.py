@@ -43,7 +43,11 @@ def run(
     built = build(folder)
     training = running.plan_of(composed).trainings["student"]
     places = {"Forks and locks": "analyze", "Model": f"{training}/model", "Report": REPORT_FILE}
-    _show_outcome({**built.outcome, "report": str(built.path)}, folder, places, as_json=as_json)
+    if as_json:
+        print_json({"run_dir": str(folder), **built.outcome, "report": str(built.path)})
+        return
+    _show_outcome(built.outcome)
+    _show_places(folder, places)
 
 
 def synthesize(
@@ -122,10 +126,16 @@ def evaluate(
         num_parallel=num_parallel,
         allow_unsafe=unsafe,
     )
-    from forklock.evaluate.outcome import conclude
+    from forklock.evaluate.outcome import conclude, draw
 
     outcome = conclude(composed, running.plan_of(composed).points, folder)
-    _show_outcome(outcome, folder, {"Samples and verdicts": "evaluate"}, as_json=as_json)
+    if not as_json:  # before anything is drawn, for which the disk may be too full
+        _show_outcome(outcome)
+    outcome = draw(outcome, folder)
+    if as_json:
+        print_json({"run_dir": str(folder), **outcome})
+    else:
+        _show_places(folder, {"Samples and verdicts": "evaluate"})
 
 
 def analyze(
@@ -149,14 +159,16 @@ def analyze(
     print_place("Figures and rows", folder / "analyze")
 
 
-def _show_outcome(outcome: dict[str, Any], folder: Path, places: dict[str, str], *, as_json: bool) -> None:
-    """What an evaluation came to, and where in the run folder the rest is."""
-    from forklock.evaluate.outcome import FIGURES_FOLDER
+def _show_outcome(outcome: dict[str, Any]) -> None:
+    """What an evaluation came to."""
     from forklock.evaluate.table import render
 
-    if as_json:
-        print_json({"run_dir": str(folder), **outcome})
-        return
     console().print(render(outcome))
+
+
+def _show_places(folder: Path, places: dict[str, str]) -> None:
+    """Where in the run folder the rest is."""
+    from forklock.evaluate.outcome import FIGURES_FOLDER
+
     for name, place in {"Figures (PNG, SVG, CSV)": FIGURES_FOLDER, **places}.items():
         print_place(name, folder / place)

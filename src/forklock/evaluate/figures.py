@@ -19,6 +19,7 @@ from forklock.figure_panels import (
     save_with_rows,
     whiskers,
 )
+from forklock.run_dir.atomic import storage_errors
 from forklock.students import BASE, OWN
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def draw(report: dict[str, Any], folder: Path) -> list[Path]:
     Figures of an earlier call are removed, other files in `folder` are not. Same report, same bytes, under one
     matplotlib.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name in (TEMPERATURES, GAINS):
         for path in folder.glob(f"{name}-*.*"):
             path.unlink()

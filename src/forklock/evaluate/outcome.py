@@ -17,8 +17,13 @@ FIGURES_FOLDER = "figures"
 
 
 def conclude(recipe: Recipe, points: Mapping[str, Mapping[PointPlan, str]], run_dir: Path) -> dict[str, Any]:
-    """`report.gather`, with each benchmark's `verdict` and the paths of all `figures`."""
+    """`report.gather`, with each benchmark's `verdict`."""
     report = gather(recipe, points, run_dir)
     for benchmark in report["benchmarks"].values():
         benchmark["verdict"] = verdict(benchmark, report["pass_k"])
-    return {**report, "figures": [str(path) for path in figures.draw(report, run_dir / FIGURES_FOLDER)]}
+    return report
+
+
+def draw(outcome: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """The outcome with the paths of all `figures`, which are drawn anew."""
+    return {**outcome, "figures": [str(path) for path in figures.draw(outcome, run_dir / FIGURES_FOLDER)]}

@@ -13,6 +13,7 @@ from forklock.report.sections import Report
 from forklock.report.tables import as_latex, as_markdown
 from forklock.report.tokens import reader_data, token_decoder
 from forklock.run_dir import write_text
+from forklock.run_dir.atomic import storage_errors
 
 REPORT_FILE = "report.html"
 TABLES_FOLDER = "report"
@@ -56,9 +57,10 @@ def _pairs(contents: Contents) -> list[dict[str, Any]]:
 
 def _write_tables(folder: Path, report: Report) -> None:
     """Tables of an earlier call are removed."""
-    folder.mkdir(exist_ok=True)
-    for path in [*folder.glob("*.md"), *folder.glob("*.tex")]:
-        path.unlink()
-    for table in report.tables:
-        (folder / f"{table.name}.md").write_text(as_markdown(table), encoding="utf-8")
-        (folder / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")
+    with storage_errors(folder):
+        folder.mkdir(exist_ok=True)
+        for path in [*folder.glob("*.md"), *folder.glob("*.tex")]:
+            path.unlink()
+        for table in report.tables:
+            (folder / f"{table.name}.md").write_text(as_markdown(table), encoding="utf-8")
+            (folder / f"{table.name}.tex").write_text(as_latex(table), encoding="utf-8")

@@ -13,7 +13,7 @@ from forklock import running
 from forklock.config import Recipe
 from forklock.errors import ForklockError
 from forklock.evaluate.metrics import Point
-from forklock.evaluate.outcome import conclude
+from forklock.evaluate.outcome import conclude, draw
 from forklock.evaluate.points import PointPlan
 from forklock.evaluate.stage import SUMMARY_FILE
 from forklock.evaluate.verdicts import verdicts_in
@@ -76,7 +76,9 @@ def read_contents(run_dir: Path) -> Contents:
     status = running.read_status(run_dir)
     contents = Contents(run_dir, recipe, plan, status, {}, {}, None, None, [])
     points = _readable_points(contents)
-    outcome = contents.attempt(lambda: conclude(recipe, points, run_dir))
+    nothing: dict[str, Any] = {"pass_k": list(recipe.evaluate.pass_k), "benchmarks": {}}
+    outcome = contents.attempt(lambda: conclude(recipe, points, run_dir)) or nothing
+    outcome = contents.attempt(lambda: draw(outcome, run_dir)) or {**outcome, "figures": []}
     trainings = {
         name: Training(
             stage,
@@ -92,7 +94,7 @@ def read_contents(run_dir: Path) -> Contents:
         recipe,
         plan,
         status,
-        outcome or {"pass_k": list(recipe.evaluate.pass_k), "benchmarks": {}, "figures": []},
+        outcome,
         trainings,
         contents.attempt(lambda: _json(run_dir / ANALYSIS / SUMMARY_FILE)) if has_analysis else None,
         contents.attempt(lambda: _json(run_dir / SWEEP_SUMMARY)) if (run_dir / SWEEP_SUMMARY).is_file() else None,

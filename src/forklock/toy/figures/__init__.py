@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forklock.figure_style import house_style
+from forklock.run_dir.atomic import storage_errors
 from forklock.toy.figures.conflict import draw_conflict
 from forklock.toy.figures.convergence import draw_convergence
 from forklock.toy.figures.mechanism import draw_forks_and_locks, draw_reshaping
@@ -27,7 +28,8 @@ def draw(result: ToyResult, folder: Path) -> list[Path]:
 
     "Same" holds for one version of matplotlib and its fonts; others rasterise and name things differently.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with house_style():
         return [path for draw_figure in FIGURES for path in draw_figure(result, folder)]
 
