@@ -151,7 +151,7 @@ def recipe_of(run_dir: Path) -> Recipe:
         raise NotARunFolderError(f"{run_dir}: there is no such folder; name one in which forklock ran")
     if not recipe_path.is_file():
         raise NotARunFolderError(
-            f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder; name one in which forklock ran"
+            f"{run_dir}: holds no {RECIPE_FILE}, so it is no run folder of a recipe; name one in which a recipe ran"
         )
     return recipes.load([str(recipe_path.absolute())])
 

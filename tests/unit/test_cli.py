@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from forklock import running
+from forklock.commands import folders
+from forklock.run_dir import RunStatus, StageStatus
+
 HEAVY = {"torch", "transformers", "vllm", "ray", "matplotlib", "pyarrow", "datasets"}
 
 
@@ -98,3 +102,20 @@ def test_doctor_tells_what_is_here() -> None:
     assert 0 < float(findings["memory"]["detail"].split()[0]) <= installed_gib + 0.05
     assert all(row["mend"] for row in findings.values() if not row["is_fine"])
     assert "sandbox" in forklock("doctor").stdout
+
+
+def test_names_of_stages_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside a long reason, which takes the width from them."""
+    names = [f"evaluate/livecodebench-v6-student-t{tenths / 10}-k20-p0.8" for tenths in (7, 8)]
+    stages = tuple(StageStatus(stage=name, state="stale", reasons=("changed: word " * 12,)) for name in names)
+    found = RunStatus(run_dir=str(tmp_path), holder=None, stages=stages)
+    monkeypatch.setattr(running, "read_status", lambda _: found)
+    monkeypatch.setenv("COLUMNS", "80")
+    folders.status(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    width = lines[0].index("state")
+    first_column = "".join(line[:width].strip() for line in lines[1:])
+    assert first_column == "".join(names)

@@ -81,6 +81,7 @@ def run(tiny_model: TinyModel, tmp_path: Path) -> tuple[Path, list[Sample]]:
 def exported(run_dir: Path, form: Any, tmp_path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     out = tmp_path / "out" / form
     counts = export_samples(run_dir, form, out).as_json()
+    assert list(out.parent.iterdir()) == [out]  # nothing is left beside it
     if form == "llama-factory":
         saved = datasets.load_from_disk(str(out))
         assert list(saved) == ["train"]
@@ -242,7 +243,7 @@ def test_nothing_is_overwritten_and_what_is_missing_is_named(run: tuple[Path, li
     assert (tmp_path / "taken").read_text() == "mine"
     with pytest.raises(ExportError, match="train is not complete; run `forklock train`"):
         export_model(run_dir, tmp_path / "model")
-    with pytest.raises(NotARunFolderError, match="is no run folder"):
+    with pytest.raises(NotARunFolderError, match="is no run folder of a recipe"):
         export_samples(tmp_path, "trl", tmp_path / "new")
 
 

@@ -15,6 +15,7 @@ from benchmark_cases import AIME_ROW, HUMANEVAL_ROW, livecodebench_row, problems
 from sandbox_cases import SHORT, open_sandbox
 
 from forklock.benchmarks import Problem, Score, VerdictName
+from forklock.commands import grading
 from forklock.decoding import Decoding
 from forklock.errors import ForklockError
 from forklock.evaluate.foreign import ForeignSamplesError
@@ -269,6 +270,32 @@ def test_our_own_samples(livecodebench_file: Path, tmp_path: Path) -> None:
         1.0,
     )
     assert found["notes"][-1] == "1 of 2 problems have samples; the others are not counted"
+
+
+def test_of_a_stage_s_folder_only_the_samples_are_read(livecodebench_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "point"
+    folder.mkdir()
+    write_verdicts(folder / "verdicts-00000.parquet", [verdict()])
+    with pytest.raises(ForeignSamplesError, match=r"point: a folder without samples-\*\.parquet"):
+        graded(folder, livecodebench_file, "livecodebench-v6")
+    for index, text in enumerate([f"```python\n{ADD}\n```", "no code"]):
+        write_shard(folder / f"samples-{index:05d}.parquet", [sample("a", index, text)])
+    found = graded(folder, livecodebench_file, "livecodebench-v6")
+    assert found["points"][0]["verdicts"] == {"passed": 1, "no_code": 1}
+
+
+def test_files_that_differ_by_their_format_have_folders_of_their_own(
+    humaneval_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second result does not displace the first."""
+    monkeypatch.chdir(tmp_path)
+    line = {"task_id": "HumanEval/0", "solution": "x = 1"}
+    write_jsonl(tmp_path / "s.jsonl", [line])
+    (tmp_path / "s.json").write_text(json.dumps([{"question_id": "HumanEval/0", "code_list": ["x = 2"]}]))
+    for name in ("s.jsonl", "s.json"):
+        grading.grade(Path(name), "humaneval", data=str(humaneval_file), pass_k="1")
+    found = {path.name: len(list((path / "grade").glob("verdicts-*"))) for path in (tmp_path / "runs").iterdir()}
+    assert found == {"grade-s.jsonl-humaneval": 1, "grade-s.json-humaneval": 1}
 
 
 def test_a_benchmark_without_programs_opens_no_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from forklock.config import PromptsConfig, Recipe
 from forklock.microworld.other_operations import OPERATIONS
 from forklock.microworld.problems import draw_problems, split_of
 from forklock.microworld.programs import as_answer, write_in_styles, write_program
-from forklock.microworld.rows import NUM_EVALUATION_PROBLEMS, SeedError, write_problems
+from forklock.microworld.rows import NUM_EVALUATION_PROBLEMS, OutputError, SeedError, write_problems
 from forklock.microworld.settings import base_folder
 from forklock.prompts import Prompt, load_prompts, stage_config
 
@@ -176,3 +176,10 @@ def test_the_command_writes_problems_of_a_seed(tmp_path: Path) -> None:
     assert [json.loads(line)["question"] for line in path.read_text().splitlines()] == [
         problem.statement for problem in draw_problems("eval", 5, 3)
     ]
+
+
+def test_a_missing_folder_for_problems_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("none/deep", "file"):
+        with pytest.raises(OutputError, match=rf"x\.jsonl: there is no folder {tmp_path / name}; make it first"):
+            write_problems(tmp_path / name / "x.jsonl", "eval", 1, 1)

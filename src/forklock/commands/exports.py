@@ -21,7 +21,7 @@ def export_samples(
     round_number: Annotated[int | None, typer.Option("--round", help="Of several rounds; else the last one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the samples that training takes for another trainer; says which keep their exact tokens."""
+    """Write the samples that training takes for another trainer; warns where their text would not keep the tokens."""
     from forklock import export
     from forklock.train.report import reasons
     from forklock.train.schedule import TOO_LONG

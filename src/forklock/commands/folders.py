@@ -26,7 +26,9 @@ def status(
         verified = {"damage": [result.model_dump() for result in damage]} if verify else {}
         print_json({**found.model_dump(mode="json"), **verified})
     else:
-        table = Table("stage", "state", "files", "why", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for column in ("stage", "state", "files", "why"):
+            table.add_column(column, overflow="fold")
         for stage in found.stages:
             why = "\n".join((*stage.reasons, *(f"set aside: {name}" for name in stage.set_aside)))
             table.add_row(stage.stage, stage.state, str(stage.num_outputs), escape(why))

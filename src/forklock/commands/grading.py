@@ -39,7 +39,7 @@ def grade(
         all_tests=all_tests,
         unsafe_execution=unsafe,
     )
-    folder = out or Path("runs") / f"grade-{samples.stem}-{benchmark}"
+    folder = out or Path("runs") / f"grade-{samples.absolute().name}-{benchmark}"
     report = grade_file(samples, folder, options)
     if as_json:
         print_json({"run_dir": str(folder), **report})

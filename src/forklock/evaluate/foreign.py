@@ -2,7 +2,7 @@
 
 LiveCodeBench's custom outputs   one JSON list of {"question_id": ..., "code_list": [...]}
 EvalPlus                         JSON lines of {"task_id": ..., "solution": ...} or {"task_id": ..., "completion": ...}
-our own                          Parquet that `forklock` wrote
+our own                          Parquet that `forklock` wrote; of a stage's folder its samples-*.parquet
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from forklock.evaluate.grading import Answer
 from forklock.prompts import PromptsError
 from forklock.prompts.rows import RepeatedKeyError, object_of, read_jsonl
 from forklock.sampling import Sample, read_shard
+from forklock.sampling.shards import shards_in
 
 
 class ForeignSamplesError(ForklockError):
@@ -60,7 +61,9 @@ def answer_from_sample(sample: Sample, problem: Problem, style: Style) -> Answer
 
 
 def _own(path: Path, problems: Mapping[str, Problem], style: Style) -> Iterator[Answer]:
-    shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    shards = shards_in(path) if path.is_dir() else [path]
+    if not shards:
+        raise ForeignSamplesError(f"{path}: a folder without samples-*.parquet; name a stage's folder, or a file")
     seen: dict[tuple[str, int], str] = {}
     for shard in shards:
         for number, sample in enumerate(read_shard(shard), start=1):

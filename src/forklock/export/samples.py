@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from forklock.packages import load_package
 from forklock.prompts import Renderer, load_tokenizer, read_prompts
 from forklock.prompts.stage import PROMPTS_FILE
 from forklock.run_dir import atomic_file, read_manifest
-from forklock.run_dir.atomic import temporary_beside
+from forklock.run_dir.atomic import remove, temporary_beside
 from forklock.run_dir.manifest import MANIFEST_NAME
 from forklock.running import recipe_of
 from forklock.sampling import Sample, samples_in
@@ -139,5 +140,19 @@ def _write_dataset(out: Path, rows: Callable[[], Iterator[Row]]) -> None:
                 writer.write(row)
             writer.finalize()
         made = datasets.Dataset.from_file(str(temporary / "rows.arrow"))
-        datasets.DatasetDict({"train": made}).save_to_disk(str(temporary / "saved"))
+        with _without_bars(datasets):
+            datasets.DatasetDict({"train": made}).save_to_disk(str(temporary / "saved"))
         (temporary / "saved").rename(out)
+        remove(temporary)
+
+
+@contextmanager
+def _without_bars(datasets: Any) -> Iterator[None]:
+    """Its bars go into logs too, where they are only noise."""
+    is_quiet = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not is_quiet:
+            datasets.enable_progress_bars()

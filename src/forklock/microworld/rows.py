@@ -20,6 +20,10 @@ class SeedError(ForklockError):
     """A revision of the microworld's problems that is no seed."""
 
 
+class OutputError(ForklockError):
+    """Problems cannot be written where they should be."""
+
+
 def prompt_rows(revision: str | None, limit: int | None) -> Iterator[Row]:
     """Prompts to sample from, without their tests."""
     return _rows("ssd", revision, limit or NUM_PROMPTS)
@@ -46,7 +50,9 @@ def as_row(problem: Problem, split: Split) -> dict[str, Any]:
 
 
 def write_problems(path: Path, split: Split, seed: int, num: int) -> None:
-    """JSON lines, one problem each."""
+    """JSON lines, one problem each, in a folder that is there."""
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it first, or name another place")
     rows = (as_row(problem, split) for problem in draw_problems(split, seed, num))
     write_text(path, "".join(f"{json.dumps(row)}\n" for row in rows))
 

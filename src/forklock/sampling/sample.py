@@ -94,7 +94,9 @@ def _fields() -> list[pyarrow.Field]:
     return fields + [pa.field(name, kind) for name, kind in optional]
 
 
-SAMPLES = RowFormat("samples", version=1, fields=_fields, mend="delete that shard, and its samples are drawn again")
+SAMPLES = RowFormat(
+    "samples", version=1, fields=_fields, mend="`forklock repair` has damaged samples of a run drawn again"
+)
 
 
 def _row(sample: Sample) -> dict[str, Any]:
