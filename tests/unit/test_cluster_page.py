@@ -61,7 +61,7 @@ def reckoned(plan: Estimate, slow: Estimate, with_targets: Estimate) -> Iterator
     yield "training", _duration(seconds(plan, "train"))
     yield "evaluation, base and student", _duration(seconds(plan, "evaluate"))
     yield "all, without prompts and analysis", _duration(sums["seconds"])
-    yield "disk", f"{_bytes(sums['num_bytes'])}, and {_bytes(plan.scratch_bytes())} while it trains"
+    yield "disk", f"{_bytes(sums['num_bytes'])}, and {_bytes(plan.scratch_bytes())} more while it trains"
     yield (
         "of it samples for training (q_s: `synthesize.record_target`)",
         f"{_bytes(drawn.num_bytes)}; {_bytes(targets.num_bytes)} with q_s",

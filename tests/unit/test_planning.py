@@ -154,6 +154,8 @@ def test_a_model_that_is_not_here_is_planned_by_its_shape(tmp_path: Path) -> Non
     plan = plan_for("qwen3-30b-instruct", f"model.path={tmp_path / 'elsewhere'}")
     assert plan.shape.num_parameters == 30_532_122_624
     assert plan.shape.source == f"plan.shape ({tmp_path / 'elsewhere'} is not here)"
+    assert plan_for("qwen3-30b-instruct", "model.path=elsewhere").shape.source == "plan.shape (elsewhere is not here)"
+    assert plan_for("qwen3-30b-instruct").shape.source == "plan.shape"  # a name on the hub, which is not asked
     with pytest.raises(PlanError, match=r"no such folder.*\[plan\.shape\]: model_type"):
         plan_for("demo", f"model.path={tmp_path / 'elsewhere'}")
     with pytest.raises(PlanError, match=r"config\.json: cannot be read.*\[plan\.shape\]: model_type"):

@@ -94,7 +94,7 @@ def _memory(plan: Estimate) -> Table:
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)
     for name, memory in plan.memory.items():
-        limit = "" if memory.limit_bytes is None else f", which may take {_bytes(memory.limit_bytes)}"
+        limit = "" if memory.limit_bytes is None else f", of {_bytes(memory.limit_bytes)} that it may use"
         table.add_row(f"[bold]{name}[/]{limit}", _bytes(memory.total))
         for part, size in memory.parts.items():
             table.add_row(f"  {part}", _bytes(size))
@@ -103,7 +103,10 @@ def _memory(plan: Estimate) -> Table:
 
 def _words(plan: Estimate) -> Iterator[RenderableType]:
     if plan.recipe.engine.kind == "vllm" and (number := plan.sequences_at_once()) is not None:
-        yield Text(f"an engine has room for some {number:,.0f} sequences of mean length at once")
+        yield Text(
+            f"an engine's cache has room for some {number:,.0f} sequences of mean length; vLLM draws no more at once "
+            "than its own max_num_seqs"
+        )
     if scratch := plan.scratch_bytes():
         yield Text(f"while it trains, {_bytes(scratch)} of disk more for the state to go on from")
     if (bottleneck := plan.bottleneck()) is not None:

@@ -80,7 +80,9 @@ def read_shape(recipe: Recipe) -> ModelShape:
     if folder is not None and folder.is_dir():
         return _of_folder(folder)
     if recipe.plan.shape is not None:
-        return _of_dims(recipe.plan.shape, "plan.shape" if folder is None else f"plan.shape ({folder} is not here)", 2)
+        is_of_hub = folder is None and "/" in recipe.model.path  # owner/name
+        source = "plan.shape" if is_of_hub else f"plan.shape ({recipe.model.path} is not here)"
+        return _of_dims(recipe.plan.shape, source, 2)
     if folder is not None:
         raise PlanError(f"model.path = {recipe.model.path!r}: there is no such folder, so no config.json. {_MEND}")
     return _of_config(_from_hub(recipe.model), f"{recipe.model.path} on the hub")
