@@ -127,6 +127,18 @@ def test_the_best_is_the_best_at_each_k(tmp_path: Path) -> None:
     assert found["mean"] == pytest.approx(-0.3)
 
 
+def test_a_table_of_another_k_says_what_chose_its_best_base(tmp_path: Path) -> None:
+    counts = by_setting(3, base_0_9=4, student_1_6=5)
+    report = concluded(bare("evaluate.base_temperatures=[0.9]", "evaluate.pass_k=[1, 5]"), tmp_path, counts)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(render(report))
+    first, second = console.export_text().split("microworld, pass@5")
+    assert "best base T=0.9" in first
+    assert "by pass@1" not in first
+    assert "best base by pass@1 T=0.9" in second
+    assert "to the best base by pass@1 " in second
+
+
 def test_length_and_equal_budgets_are_in_one_sentence(tmp_path: Path) -> None:
     """A student's sample is half as long again: it gets two for the base's three."""
     report = concluded(bare("evaluate.pass_k=[1, 10]"), tmp_path, by_setting(4, student_1_6=5))

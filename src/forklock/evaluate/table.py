@@ -39,7 +39,7 @@ def _benchmark(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Itera
         if best["stage"] == benchmark["base"]:
             yield Text(f"no other temperature of the sweep gives base a higher {best['by']}")
         else:
-            yield Text.from_markup(f"[yellow]{BEST}[/]: {escape(best['warning'])}")
+            yield Text.from_markup(f"[yellow]{BEST}[/] by {best['by']}: {escape(best['warning'])}")
     for note in benchmark["notes"]:
         yield Text.from_markup(f"[yellow]note[/]: {escape(note)}")
     if not benchmark["is_isolated"]:
@@ -55,16 +55,29 @@ def _table(title: str, benchmark: dict[str, Any], rows: dict[str, dict[str, Any]
     table.add_column("")
     for group, num_problems in groups.items():
         table.add_column(f"{group} ({num_problems:,})", justify="right")
+    chosen_by = _best_by(benchmark, metric)
     for label, point in rows.items():
         setting = f" {setting_text(point['decoding'])}" if point["decoding"] else ""
-        table.add_row(f"{label}{setting}", *(estimate_text(point["pass_at_k"][group][metric]) for group in groups))
+        table.add_row(
+            f"{label}{chosen_by if label == BEST else ''}{setting}",
+            *(estimate_text(point["pass_at_k"][group][metric]) for group in groups),
+        )
     for found in benchmark["pooled"]:
         label = f"{found['label']} {setting_text(found['decoding'])}"
         table.add_row(label, *(estimate_text(found["pass_at_k"][group][metric]) for group in groups))
     for label, found in comparisons(benchmark, has_best=BEST in rows):
         if found is not None:
-            table.add_row(label, *(_difference(found[group][metric]) for group in groups))
+            table.add_row(
+                f"{label}{chosen_by if label.endswith(BEST) else ''}",
+                *(_difference(found[group][metric]) for group in groups),
+            )
     return table
+
+
+def _best_by(benchmark: dict[str, Any], metric: str) -> str:
+    """What chose the best base, where it is not the table's own metric: by that one another may be better."""
+    best = benchmark["best_base"]
+    return "" if best is None or best["by"] == metric else f" by {best['by']}"
 
 
 def comparisons(benchmark: dict[str, Any], *, has_best: bool) -> Iterator[tuple[str, Any]]:
