@@ -176,7 +176,7 @@ def _entropies(classes: dict[str, Any]) -> Spec:
         "title": "What the entropy is made of (Eq. 30)",
         "look": (
             "Gate and tail are noise outside the tokens that sampling kept, the head is choice among them. Training "
-            "should take the gate and the tail, and leave a fork its head."
+            "should remove the gate and the tail, and leave a fork its head."
         ),
         "series": BOTH,
         "panels": [

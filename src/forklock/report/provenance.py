@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from forklock import recipes
 from forklock.report.contents import Contents
@@ -45,8 +46,19 @@ def seconds_text(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def seconds_at_work(records: Iterable[Provenance]) -> float:
+    """The time in which any of these stages was at work, those taken side by side counted once."""
+    attempts = [attempt for record in records for attempt in record.attempts]
+    begun = sorted((datetime.fromisoformat(one.started).timestamp(), one.duration_s or 0.0) for one in attempts)
+    total, end = 0.0, 0.0
+    for begin, duration_s in begun:
+        total += max(0.0, begin + duration_s - max(begin, end))
+        end = max(end, begin + duration_s)
+    return total
+
+
 def total_seconds(contents: Contents) -> float:
-    return sum(_seconds(_record(contents, stage.stage)) for stage in contents.status.stages)
+    return seconds_at_work(_record(contents, stage.stage) for stage in contents.status.stages)
 
 
 def _record(contents: Contents, stage: str) -> Provenance:

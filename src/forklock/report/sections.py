@@ -237,7 +237,7 @@ def _facts(contents: Contents) -> Markup:
         problems, answers = point["num_problems"], point["num_samples_per_problem"]
         facts[f"{name}, by each model"] = f"{problems:,} problems × {answers:,} answers"
     if seconds := total_seconds(contents):
-        facts["time of all stages"] = seconds_text(seconds)
+        facts["time in which stages were at work"] = seconds_text(seconds)
     items = [element("div", element("dt", name), element("dd", value)) for name, value in facts.items()]
     return element("dl", *items, class_="facts") if items else Markup("")
 
