@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from analyze_cases import analysis_recipe, held_out_samples
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from train_cases import make_sample
 from transformers import AutoTokenizer
 
+from forklock import figure_style
 from forklock.analyze import AnalysisError
 from forklock.analyze.changes import MIN_POSITIONS, TokenChanges
 from forklock.analyze.clustered import ClusteredSums
 from forklock.analyze.contexts import choose_solutions
+from forklock.analyze.examples import NUM_RANKS
+from forklock.analyze.figures.fork_and_lock import _draw_one
 from forklock.analyze.report import words_for
 from forklock.sampling import write_shard
 
@@ -162,3 +167,26 @@ def test_contexts_of_no_known_form_are_refused(tiny_model: TinyModel, tmp_path: 
     for name, message in (("mine.txt", "is neither .jsonl"), ("empty", r"holds no samples-\*")):
         with pytest.raises(AnalysisError, match=message):
             choose(analysis_recipe(tiny_model("qwen3"), contexts=str(tmp_path / name)), tmp_path)
+
+
+@pytest.mark.parametrize("token", ["long", "definitely_long"])
+def test_tokens_under_neighbouring_bars_do_not_run_together(token: str) -> None:
+    found = {
+        "candidates": [{"base_probability": 0.1, "trained_probability": 0.1, "token_text": token}] * NUM_RANKS,
+        "support_size": NUM_RANKS,
+        "text_before": "",
+    }
+    with figure_style.house_style():
+        figure = figure_style.new_figure(9.6, 6.6)
+        axes = figure.subplots(2, 2)[0][0]
+        _draw_one(axes, found, "fork")
+        FigureCanvasAgg(figure).draw()
+        labels = axes.get_xticklabels()
+        boxes = [label.get_window_extent() for label in labels]
+        apart = boxes[1].x1 - boxes[0].x1
+        for label in labels:
+            turned = math.radians(label.get_rotation())
+            label.set_rotation(0)
+            flat = label.get_window_extent()
+            # Two parallel lines of text miss each other along their own direction, or across it.
+            assert apart * math.cos(turned) > flat.width or apart * math.sin(turned) > flat.height

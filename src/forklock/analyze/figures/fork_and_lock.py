@@ -20,6 +20,8 @@ BARS: dict[str, dict[str, Any]] = {"base": style.TEACHER_BAR, "trained": style.S
 SHIFTS = {"base": -0.2, "trained": 0.2}
 MOST_CONTEXT = 30
 ERROR_STANDARD_ERRORS = 2.0
+LONGEST_FLAT = 4
+"""Characters of a token that stands under its bar without being turned."""
 _VISIBLE = str.maketrans({" ": "␣", "\n": "↵", "\t": "⇥", "$": r"\$"})
 
 
@@ -63,7 +65,10 @@ def _draw_one(axes: Axes, found: dict[str, Any], name: str) -> None:
     if found["support_size"] < len(candidates):
         cut = found["support_size"] - 0.5
         axes.axvline(cut, color=style.CUTOFF, linestyle=(0, (4, 2)), linewidth=1.2, label="kept while sampling (left)")
-    axes.set_xticks(x, [_shown(candidate["token_text"]) for candidate in candidates], family="DejaVu Sans Mono")
+    tokens = [_shown(candidate["token_text"]) for candidate in candidates]
+    is_long = max(map(len, tokens)) > LONGEST_FLAT  # neighbours would run into each other
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
+    axes.set_xticks(x, tokens, family="DejaVu Sans Mono", **turned)
     style.percent_axis(axes, "probability (%)", 1.05 * max(bar.get_height() for bar in axes.patches))  # type: ignore[attr-defined]
     axes.set_title(f"{name.capitalize()}:  …{_shown(found['text_before'][-MOST_CONTEXT:])} ?")
     axes.title.set_fontfamily("DejaVu Sans Mono")
