@@ -83,9 +83,10 @@ def _resolve(kind: Kind, name: str, revision: str | None, setting: str) -> str:
         folder = hub.snapshot_download(name, repo_type=kind, revision=revision, allow_patterns=[_ANY_FILE[kind]])
     except (OSError, ValueError) as error:
         option = "" if kind == "model" else " --repo-type dataset"
+        reason = " ".join(str(error).split()).rstrip(".")
         raise HubError(
             f"{setting} = {name!r}: neither a folder here nor a {kind} that the hub gives: "
-            f"{' '.join(str(error).split())}. Mend the name or the network; or run `hf download {name}{option} "
+            f"{reason}. Mend the name or the network; or run `hf download {name}{option} "
             f'--local-dir DIR` where there is one, and set {setting} = "DIR"'
         ) from error
     return Path(folder).name

@@ -139,6 +139,11 @@ def test_a_recipe_extends_others_from_its_own_folder(tmp_path: Path, monkeypatch
             'FILE: engine: kind = "vllm" has no `strict` mode; it is the transformers engine\'s',
         ),
         ("", ["train=3"], "--set train=3: train: should be a table, not 3"),
+        (
+            "",
+            ["students.x.seed=abc"],
+            "--set students.x.seed=abc: students.x.seed: should be a valid integer, not 'abc'",
+        ),
         ("", ["train.steps"], "--set train.steps: must look like train.learning_rate=1e-5"),
         ("[train\n", [], "FILE: not TOML: Expected ']' at the end of a table declaration (at line 1, column 7)"),
         ("extends = 'x'", [], 'FILE: extends: must be a list of names, like ["qwen3-4b-instruct"]'),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from forklock.config import Recipe
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-RecipeNames = Annotated[list[str], typer.Argument(help="Names or files, composed left to right.", metavar="RECIPE...")]
+RecipeNames = Annotated[list[str], typer.Argument(help="Names or files, composed left to right.", metavar="RECIPE")]
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", help="The run folder; runs/ and the recipe's name when left out.")
 ]

@@ -58,7 +58,11 @@ def problems_of(error: ValidationError, origin_of: Callable[[Key], str]) -> list
             continue  # what is wrong inside it is said already
         known = _every_key()
         last = len(location) - 1
-        key = tuple(part for i, part in enumerate(location) if i == last or part in known or part.isdigit())
+        key = tuple(
+            part
+            for i, part in enumerate(location)
+            if i == last or part in known or part.isdigit() or location[:i] == ("students",)  # a name of the user's
+        )
         if location[-1:] == ("[key]",):  # pydantic's word for: the name itself
             key = location[:-2]
         problems.append(Problem(origin_of(location), ".".join(key), _in_words(detail)))
