@@ -120,6 +120,6 @@ def _packages() -> Iterator[Finding]:
 
 
 def _sandbox() -> Iterator[Finding]:
-    """Which layers a grader of untrusted programs could stand on here."""
-    for layer in probe():
+    """Which layers a grader of untrusted programs stands on here."""
+    for layer in (layer for layer in probe() if layer.is_needed):
         yield Finding("sandbox", layer.name, layer.works, layer.detail, layer.mend)
