@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,12 @@ def test_a_broken_model_folder_is_named(tiny_model: TinyModel, tmp_path: Path) -
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
     with pytest.raises(TrainingError, match=r"model\.path = .*cannot be loaded"):
         load_objective(make_recipe(tmp_path))
+
+
+def test_weights_cut_short_are_named(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model("qwen3"), folder)
+    weights = folder / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+    with pytest.raises(TrainingError, match=r"model\.path = .*cannot be loaded: .*"):
+        load_objective(make_recipe(folder))

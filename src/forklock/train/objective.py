@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -82,7 +83,7 @@ def load_objective(recipe: Recipe, device: torch.device | None = None) -> tuple[
             attn_implementation="sdpa",
             **on_gpu,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(f"model.path = {recipe.model.path!r}: cannot be loaded: {reason}") from error
     saved_type = causal.dtype
