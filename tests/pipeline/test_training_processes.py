@@ -393,12 +393,12 @@ def test_a_killed_command_leaves_no_process_and_goes_on_to_the_same_bits(tiny_mo
 
 @pytest.mark.slow
 def test_a_worker_that_fails_for_no_known_reason_is_one_message(tiny_model: TinyModel, tmp_path: Path) -> None:
-    """Weights that are cut short."""
+    """A config that transformers reads, and knows no such activation when it builds the model."""
     folder = tmp_path / "model"
     shutil.copytree(tiny_model("qwen3"), folder)
     recipe = make_recipe(folder, num_processes=2, steps=1)
-    weights_file = folder / "model.safetensors"
-    weights_file.write_bytes(weights_file.read_bytes()[:1000])
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_act": "nonesuch"}))
     with pytest.raises(TrainingError, match=r"a training process failed: .*traceback\.txt has the whole") as caught:
         run_training(recipe, tmp_path / "run", SAMPLES)
     assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from typing import Self
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from forklock.composed import composed
 from forklock.config import EngineConfig, ModelConfig
@@ -19,6 +19,7 @@ from forklock.decoding import Decoding
 from forklock.engines import Completion, Engine, EngineError, Request
 from forklock.engines.continuous import BatchLimits, ContinuousBatch
 from forklock.engines.stop_tokens import stop_token_ids
+from forklock.weights import read_weights
 
 MAX_ROWS = 256
 """Sequences of one batch at most: past it a step's time grows with its rows, and logits take the memory."""
@@ -112,14 +113,7 @@ def _other_attention(config: PreTrainedConfig) -> set[str]:
 
 def load_frozen(model: ModelConfig) -> PreTrainedModel:
     """The model in evaluation mode, no parameter wanting a gradient, on the GPU where there is one."""
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model.path, revision=model.revision or "main", dtype=model.dtype, attn_implementation="sdpa"
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EngineError(f"model.path = {model.path!r}: cannot be loaded: {reason}") from error
-    frozen: PreTrainedModel = loaded.requires_grad_(False)
+    frozen: PreTrainedModel = read_weights(model).requires_grad_(False)
     frozen.train(False)
     if torch.cuda.is_available():
         torch.nn.Module.cuda(frozen)

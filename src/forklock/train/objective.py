@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -17,6 +16,7 @@ from forklock.train.attention import SAMPLES_APART
 from forklock.train.batches import ModelInput
 from forklock.train.errors import TrainingError
 from forklock.train.loss import cross_entropy
+from forklock.weights import read_weights
 
 _HEAD_TOLERANCE = 1e-3
 """Of the largest logit; four roundings of the weights' type where that is more."""
@@ -74,18 +74,7 @@ def load_objective(recipe: Recipe, device: torch.device | None = None) -> tuple[
 
     Under LoRA the frozen weights stay in bfloat16 where training computes in it. Weights are read straight to a GPU.
     """
-    on_gpu = {"device_map": {"": device}} if device is not None and device.type == "cuda" else {}
-    try:
-        causal: Any = AutoModelForCausalLM.from_pretrained(
-            recipe.model.path,
-            revision=recipe.model.revision or "main",
-            dtype=recipe.model.dtype,
-            attn_implementation="sdpa",
-            **on_gpu,
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrainingError(f"model.path = {recipe.model.path!r}: cannot be loaded: {reason}") from error
+    causal: Any = read_weights(recipe.model, device if device is not None and device.type == "cuda" else None)
     saved_type = causal.dtype
     _check_head(causal, recipe.model.path)
     objective = _made_ready(causal, recipe, saved_type)
