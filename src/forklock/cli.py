@@ -16,7 +16,7 @@ import typer
 
 from forklock import __version__
 from forklock.commands import exports, folders, foresight, grading, machine, microworld, pipeline, recipes, sweep
-from forklock.commands.options import console, escape
+from forklock.commands.options import TakenThere, console, escape
 from forklock.errors import ForklockError
 from forklock.train import launch
 
@@ -61,7 +61,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
+        if stop.code == INTERRUPTED and not isinstance(stop, TakenThere):
             _say_interrupted()
         raise
     except ForklockError as error:

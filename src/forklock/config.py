@@ -352,8 +352,8 @@ class ClusterConfig(Section):
     """Running the same stages on a Ray cluster."""
 
     address: str | None = None
-    """`host:port` of a running cluster's head, or `auto`, on one of its machines; `local` for a new one on this
-    machine; absent: no cluster."""
+    """`host:port` of a running cluster's head, or `auto`, on one of its machines; `ray://host:port` of its client's
+    server, from outside; `local` for a new one on this machine; absent: no cluster."""
     num_engine_workers: PositiveInt | None = None
     """Engines that sample at once; absent: as many as fit."""
     num_training_workers: PositiveInt | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,19 @@ class Raylets:
         from ray.cluster_utils import Cluster
 
         self._common = {"object_store_memory": STORE_BYTES, "temp_dir": folder}
+        with socket.socket() as free:
+            free.bind(("", 0))
+            client_port = free.getsockname()[1]
         self._cluster: Any = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **self._common}
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "include_dashboard": False,
+                "ray_client_server_port": client_port,
+                **self._common,
+            },
         )
+        self.client_address = f"ray://127.0.0.1:{client_port}"
 
     @property
     def address(self) -> str:

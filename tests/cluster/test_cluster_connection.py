@@ -30,7 +30,7 @@ TinyModel = Callable[[str], Path]
     ("address", "said"),
     [
         ("127.0.0.1:1", "nothing answers there"),
-        ("ray://127.0.0.1:1", "ray job submit"),
+        ("ray://127.0.0.1:1", "the command line takes such an address"),
         ("somewhere", "is neither"),
         ("host:port", "is neither"),
     ],

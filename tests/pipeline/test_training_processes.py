@@ -26,7 +26,8 @@ from training_child import EVEN_POSITIONS, EVEN_SAMPLES, SAMPLES, train_as_rank
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forklock.config import LoraConfig
-from forklock.train import TrainingError, worker
+from forklock.sandbox import linux
+from forklock.train import TrainingError
 from forklock.train.batches import Schedule, split
 from forklock.train.data import load_data
 
@@ -409,7 +410,7 @@ def test_a_worker_ends_where_its_command_did_before_it_began(
     processes: multiprocessing.context.ForkServerContext,
 ) -> None:
     """The kernel's word of a parent's death comes only to those who asked before it."""
-    worker_process = processes.Process(target=worker._die_with, args=(os.getpid(),))  # the forkserver is its parent
+    worker_process = processes.Process(target=linux.die_with, args=(os.getpid(),))  # the forkserver is its parent
     worker_process.start()
     worker_process.join()
     assert worker_process.exitcode == 1

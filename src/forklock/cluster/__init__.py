@@ -1,6 +1,8 @@
 """The same stages on a Ray cluster: what a stage would do on this machine, done by many.
 
     errors       what can go wrong with a cluster
+    client       a command given from outside, through Ray's client
+    errand       that command, on a machine of the cluster
     connection   to it, and the watch over its head
     nodes        what its machines have, and how many workers fit
     sampling     an engine whose completions come from a pool of engine actors (Ray Data)
@@ -10,14 +12,14 @@
     stages       several stages of a run at a time (Ray tasks)
     mirror       a copy of the run folder behind an fsspec URL
 
-Scheduling, retries and data movement are Ray's. The command runs where it was started and holds the run folder;
-nothing outside this package knows of Ray, and this file, which the stages call, imports it only where a recipe names a
-cluster.
+Scheduling, retries and data movement are Ray's. The command runs where it was started, or on a machine of the cluster
+where that was outside, and holds the run folder; nothing outside this package knows of Ray, and this file, which the
+stages call, imports it only where a recipe names a cluster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,22 @@ if TYPE_CHECKING:
     from forklock.train.data import Counts
     from forklock.train.launch import Plan
     from forklock.train.loop import Outcome
+
+
+CLIENT_SCHEME = "ray://"
+
+
+def is_through_client(config: ClusterConfig) -> bool:
+    """From outside: by a command that `take_there` takes through, not by `connected`."""
+    return config.address is not None and config.address.startswith(CLIENT_SCHEME)
+
+
+def take_there(config: ClusterConfig, arguments: Sequence[str]) -> int:
+    """The command line's arguments, on a machine of the cluster. Gives the exit code."""
+    with packages_of("cluster"):
+        from forklock.cluster import client
+    assert config.address is not None
+    return client.take_there(config.address, list(arguments))
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ray.data._internal.block_batching.util import WaitBlockPrefetcher
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.data._internal.usage.poller import ClusterMetricsPoller
 
+from forklock.cluster import CLIENT_SCHEME
 from forklock.cluster.errors import ClusterError, ClusterLostError
 
 LOCAL = "local"
@@ -67,18 +68,29 @@ def connection(address: str) -> Iterator[None]:
 
 
 def _connect(address: str) -> None:
-    if address.startswith("ray://"):
+    if address.startswith(CLIENT_SCHEME):
         raise ClusterError(
-            f"cluster.address = {address!r}: Ray Data does not work through Ray's client. Run the command on a machine "
-            "of the cluster (one without work to do: `ray start --address HEAD:6379 --num-cpus 0`, then `auto`), or "
-            "hand it in: `ray job submit --address http://HEAD:8265 -- forklock ... --cluster auto`"
+            f"cluster.address = {address!r}: Ray Data does not work through Ray's client; the command line takes such "
+            "an address, by running on a machine of the cluster. In Python be on one, and give `auto`"
         )
-    if address not in (LOCAL, "auto") and not _answers(_host_and_port(address)):
+    reach(address)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = BLOCK_BYTES
+    context.execution_no_progress_timeout_s = -1  # one long completion may take longer than its half hour
+    auto_init_hook.enable_auto_connect = False  # a call from a thread that is late would start a cluster of its own
+
+
+def reach(address: str) -> None:
+    """Connect, in the main thread; Ray Data is not set up. SIGTERM, which Ray takes for itself, stays the caller's."""
+    if address not in (LOCAL, "auto") and not _answers(_host_and_port(address.removeprefix(CLIENT_SCHEME))):
         raise ClusterError(
             f"cluster.address = {address!r}: nothing answers there; give the address of a running cluster's head "
-            "(HEAD:6379), `auto` on one of its machines, or `local`"
+            "(HEAD:6379, or ray://HEAD:10001 from outside), `auto` on one of its machines, or `local`"
         )
     options = {"include_dashboard": False} if address == LOCAL else {}
+    at_termination = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
@@ -86,12 +98,8 @@ def _connect(address: str) -> None:
             f"cluster.address = {address!r}: cannot connect: {_first_line(error)}. (A cluster with a token wants "
             "RAY_AUTH_MODE=token here, and the same in ~/.ray/auth_token or RAY_AUTH_TOKEN. Ray's own words are above)"
         ) from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.target_max_block_size = BLOCK_BYTES
-    context.execution_no_progress_timeout_s = -1  # one long completion may take longer than its half hour
-    auto_init_hook.enable_auto_connect = False  # a call from a thread that is late would start a cluster of its own
+    finally:
+        signal.signal(signal.SIGTERM, at_termination)
 
 
 def _end_data_threads(*, is_head_gone: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,9 @@ Overrides = Annotated[
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option("--cluster", metavar="ADDRESS", help="A Ray cluster to run on: host:port, auto or local."),
+    typer.Option(
+        "--cluster", metavar="ADDRESS", help="A Ray cluster: host:port, ray://host:port (from outside), auto or local."
+    ),
 ]
 NumParallel = Annotated[
     int | None,
@@ -38,15 +41,30 @@ UnsafeExecution = Annotated[
 ]
 
 
-def chosen_run(
-    names: list[str], run_dir: Path | None, overrides: list[str] | None, cluster: str | None = None
-) -> tuple[Recipe, Path]:
+class TakenThere(SystemExit):
+    """The command was taken through on a cluster, which has said how it ended too."""
+
+
+def chosen_run(names: list[str], run_dir: Path | None, overrides: list[str] | None) -> tuple[Recipe, Path]:
     """The recipe that the options describe, and the folder of its run."""
     from forklock import recipes
 
-    address = [] if cluster is None else [f"cluster.address={json.dumps(cluster)}"]
-    recipe = recipes.load(names, [*(overrides or []), *address])
+    recipe = recipes.load(names, overrides or [])
     return recipe, run_dir or Path("runs") / recipe.name
+
+
+def run_to_take(
+    names: list[str], run_dir: Path | None, overrides: list[str] | None, address: str | None
+) -> tuple[Recipe, Path]:
+    """The same for commands that may work on a cluster. One given through Ray's client works there alone."""
+    on_cluster = [] if address is None else [f"cluster.address={json.dumps(address)}"]
+    recipe, folder = chosen_run(names, run_dir, [*(overrides or []), *on_cluster])
+    from forklock import cluster
+    from forklock.train import launch
+
+    if cluster.is_through_client(recipe.cluster) and not launch.is_launched():
+        raise TakenThere(cluster.take_there(recipe.cluster, sys.argv[1:]))
+    return recipe, folder
 
 
 def print_json(value: dict[str, Any]) -> None:

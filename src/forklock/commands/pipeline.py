@@ -16,10 +16,10 @@ from forklock.commands.options import (
     RecipeNames,
     RunDir,
     UnsafeExecution,
-    chosen_run,
     console,
     print_json,
     print_place,
+    run_to_take,
 )
 from forklock.train import launch
 
@@ -36,7 +36,7 @@ def run(
     """Everything: prompts, samples, training, evaluation of both models, analysis, report; goes on where it stopped."""
     from forklock import running
 
-    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
+    composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     running.run_all(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
     from forklock.report import REPORT_FILE, build
 
@@ -60,7 +60,7 @@ def synthesize(
     """Read the prompts and sample from the frozen model; goes on where a killed call stopped."""
     from forklock import running
 
-    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
+    composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     running.run_until(composed, folder, "synthesize")
     from forklock.synthesize.report import gather, render
 
@@ -90,7 +90,7 @@ def train(
     from forklock import running
 
     on_processes = [] if processes is None else [f"train.num_processes={processes}"]
-    composed, folder = chosen_run(recipe, run_dir, [*(overrides or []), *on_processes], cluster)
+    composed, folder = run_to_take(recipe, run_dir, [*(overrides or []), *on_processes], cluster)
     with launch.leading():
         summary = running.run_until(composed, folder, "train")
     if as_json:
@@ -118,7 +118,7 @@ def evaluate(
         raise typer.BadParameter(f"{only!r} is neither base nor student", param_hint="--only")
     from forklock import running
 
-    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
+    composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     running.run_evaluation(
         composed,
         folder,
@@ -148,7 +148,7 @@ def analyze(
     """Measure forks and locks: both models over solutions held out from training, position by position."""
     from forklock import running
 
-    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
+    composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     summary = running.run_until(composed, folder, "analyze")
     if as_json:
         print_json({"run_dir": str(folder), **summary})

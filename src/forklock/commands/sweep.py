@@ -12,10 +12,10 @@ from forklock.commands.options import (
     RecipeNames,
     RunDir,
     UnsafeExecution,
-    chosen_run,
     console,
     print_json,
     print_place,
+    run_to_take,
 )
 
 
@@ -35,7 +35,7 @@ def sweep(
     """
     from forklock.sweep.taking import run_sweep
 
-    composed, folder = chosen_run(recipe, run_dir, overrides, cluster)
+    composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     failures = run_sweep(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
     from forklock.sweep.conclude import conclude
     from forklock.sweep.table import render

@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -182,10 +181,7 @@ def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: i
     """In the worker."""
     os.setpgid(0, 0)  # Ctrl-C on the terminal is the starter's, who passes it on once
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are without
-    if sys.platform == "linux":
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != starter:  # it died while this worker was being started
-        raise SystemExit(1)
+    linux.die_with(starter)
     # Before torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(job.num_threads))
     progress.forward_to(connection.send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 from collections.abc import Iterable
@@ -136,6 +137,15 @@ def set_host_name(name: str) -> None:
 def prctl(option: int, *arguments: int) -> int:
     padded = (*arguments, 0, 0, 0, 0)[:4]
     return _call("prctl", option, *(ctypes.c_ulong(argument) for argument in padded))
+
+
+def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Be sent the signal when the parent (the thread of it that started this process) ends. Elsewhere than on Linux
+    only a parent that ended before is noticed."""
+    if sys.platform == "linux":
+        prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it ended while this process was being started
+        raise SystemExit(1)
 
 
 def keep_capabilities(capabilities: Iterable[int]) -> None:

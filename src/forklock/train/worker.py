@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -166,7 +164,7 @@ def work_in_processes(plan: Plan) -> tuple[Counts, Outcome]:
 
 
 def _work_in_process(rank: int, plan: Plan, port: int, command: int) -> None:
-    _die_with(command)
+    linux.die_with(command)  # one that outlived the command would write into the next one's scratch
     num_processes = plan.recipe.train.num_processes
     os.environ |= {
         "RANK": str(rank),
@@ -217,14 +215,6 @@ def load_outcome(scratch: Path) -> tuple[Counts, Outcome]:
         stop_health=StopHealth(**outcome["stop_health"]),
         num_resumed_steps=outcome["num_resumed_steps"],
     )
-
-
-def _die_with(command: int) -> None:
-    """A worker that outlived the command would write into the next one's scratch."""
-    if sys.platform == "linux":
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != command:  # it died while this worker was being started
-        raise SystemExit(1)
 
 
 def _error_file(scratch: Path, rank: int) -> Path:
