@@ -19,7 +19,6 @@ from forklock.planning.errors import PlanError
 from forklock.planning.estimate import Estimate, estimate
 from forklock.planning.report import render
 from forklock.planning.shape import count_parameters, read_shape
-from forklock.planning.side_by_side import shares_of_time
 from forklock.planning.timing import GIB
 from forklock.train import loss
 from forklock.train.batches import split
@@ -235,16 +234,3 @@ def test_the_report_is_80_columns_wide_and_json_is_plain() -> None:
     console.print(render(plan))
     assert max(map(len, console.export_text().splitlines())) <= 80
     assert json.loads(json.dumps(plan.as_json(), allow_nan=False))["total"]["num_steps"] == 2500
-
-
-def test_time_side_by_side_is_shared_and_none_of_it_lost() -> None:
-    intervals = {
-        "alone": [(0.0, 4.0)],
-        "long": [(4.0, 14.0)],
-        "short": [(6.0, 10.0), (20.0, 22.0)],
-        "instant": [(5.0, 5.0)],
-    }
-    shares = shares_of_time(intervals)
-    assert shares == pytest.approx({"alone": 1, "long": (2 + 4 / 2 + 4) / 10, "short": (4 / 2 + 2) / 6, "instant": 1})
-    whole = {name: sum(end - begin for begin, end in each) for name, each in intervals.items()}
-    assert sum(shares[name] * whole[name] for name in intervals) == 4 + 10 + 2

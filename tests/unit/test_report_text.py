@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 import re
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from forklock.planning.side_by_side import shares_of_time
 from forklock.report.markup import Markup, element, raw, together
-from forklock.report.provenance import seconds_at_work
 from forklock.report.tables import Cell, Row, Table, as_html, as_latex, as_markdown, latex, row
 from forklock.report.untrusted import script_json, visible
-from forklock.run_dir import Provenance
-from forklock.run_dir.provenance import Attempt
 
 NASTY = "</script><b>\" ' & \x00 \x1b[0m \u202e \u2066 \u200b \ud800 \u2028 \x7f \x85 ```\n\tok é 中"
 
@@ -98,26 +92,3 @@ def test_html_says_differences_in_words() -> None:
     assert '<span class="word within-noise">within noise</span>' in made
     assert '<tr class="comparison">' in made
     assert made.count("<th") == 3 + 2 + 1  # and thead
-
-
-def test_time_side_by_side_is_counted_once() -> None:
-    """Against another reckoning: shares that add up to the time in which anything was at work."""
-    chance, first = random.Random(3), datetime(2026, 1, 2, tzinfo=UTC)
-    intervals = {
-        str(number): [(begin, begin + chance.choice([0, 1, 7, 40]))]
-        for number in range(12)
-        if (begin := chance.randrange(100)) >= 0
-    }
-    records = [
-        Provenance.model_construct(
-            attempts=[
-                Attempt.model_construct(started=(first + timedelta(seconds=begin)).isoformat(), duration_s=end - begin),
-                Attempt.model_construct(started=first.isoformat(), duration_s=None),  # killed
-            ]
-        )
-        for [(begin, end)] in intervals.values()
-    ]
-    shares = shares_of_time(intervals)
-    expected = sum(shares[name] * (end - begin) for name, [(begin, end)] in intervals.items())
-    assert seconds_at_work(records) == pytest.approx(expected)
-    assert expected < sum(end - begin for [(begin, end)] in intervals.values())

@@ -6,17 +6,16 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from forklock import running
 from forklock.config import Recipe
 from forklock.planning.errors import PlanError
-from forklock.planning.side_by_side import Interval, shares_of_time
 from forklock.prompts.stage import COUNTS_FILE
 from forklock.run_dir import Manifest, Stage, Tree, read_events, read_manifest, read_provenance
 from forklock.run_dir.manifest import MANIFEST_NAME
+from forklock.run_dir.work_time import Interval, intervals_at_work, shares_of_time
 from forklock.sampling import shards_in
 from forklock.sampling.sample import read_lengths
 from forklock.sweep.cells import whole_plan
@@ -108,14 +107,9 @@ def _work_s(run_dir: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
 
 
 def _intervals(folder: Path) -> list[Interval]:
-    """In which processes worked on a stage, those left out that did not live to say how long, and those that had GPUs:
-    stages taken at the same time have each its own."""
-    begun = [
-        (datetime.fromisoformat(attempt.started).timestamp(), attempt.duration_s)
-        for attempt in read_provenance(folder).attempts
-        if not attempt.machine.gpus
-    ]
-    return [(begin, begin + duration_s) for begin, duration_s in begun if duration_s is not None]
+    """In which processes worked on a stage, those left out that had GPUs: stages taken at the same time have each its
+    own."""
+    return intervals_at_work(each for each in read_provenance(folder).attempts if not each.machine.gpus)
 
 
 def _add(found: Measured, stage: Stage, events: Iterable[tuple[str, dict[str, Any]]], share: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
 from forklock import recipes
 from forklock.report.contents import Contents
@@ -13,6 +12,7 @@ from forklock.report.tables import Cell, Row, Table, as_html, row
 from forklock.run_dir import Provenance, StageStatus, read_provenance
 from forklock.run_dir.content import hash_text
 from forklock.run_dir.provenance import Machine
+from forklock.run_dir.work_time import intervals_at_work, seconds_at_work
 
 GIB = 2**30
 
@@ -46,19 +46,10 @@ def seconds_text(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def seconds_at_work(records: Iterable[Provenance]) -> float:
-    """The time in which any of these stages was at work, those taken side by side counted once."""
-    attempts = [attempt for record in records for attempt in record.attempts]
-    begun = sorted((datetime.fromisoformat(one.started).timestamp(), one.duration_s or 0.0) for one in attempts)
-    total, end = 0.0, 0.0
-    for begin, duration_s in begun:
-        total += max(0.0, begin + duration_s - max(begin, end))
-        end = max(end, begin + duration_s)
-    return total
-
-
 def total_seconds(contents: Contents) -> float:
-    return seconds_at_work(_record(contents, stage.stage) for stage in contents.status.stages)
+    """The time in which any stage was at work, those taken side by side counted once."""
+    attempts = [one for stage in contents.status.stages for one in _record(contents, stage.stage).attempts]
+    return seconds_at_work(intervals_at_work(attempts))
 
 
 def _record(contents: Contents, stage: str) -> Provenance:

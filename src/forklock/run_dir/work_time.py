@@ -1,11 +1,25 @@
-"""What part of the machine's time a stage had where several worked at once."""
+"""When stages were at work, and how much of that time was theirs where several worked at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from forklock.run_dir.provenance import Attempt
 
 Interval = tuple[float, float]
 """Begin and end, in seconds of any clock."""
+
+
+def intervals_at_work(attempts: Iterable[Attempt]) -> list[Interval]:
+    """Those left out that did not live to say how long they took."""
+    begun = [(datetime.fromisoformat(each.started).timestamp(), each.duration_s) for each in attempts]
+    return [(begin, begin + duration_s) for begin, duration_s in begun if duration_s is not None]
+
+
+def seconds_at_work(intervals: Sequence[Interval]) -> float:
+    """The time covered by any of them, counted once."""
+    return _seconds_of_each({"all": intervals})["all"]
 
 
 def shares_of_time(intervals_of: Mapping[str, Sequence[Interval]]) -> dict[str, float]:
@@ -13,6 +27,13 @@ def shares_of_time(intervals_of: Mapping[str, Sequence[Interval]]) -> dict[str, 
 
     One alone has 1. Times multiplied by shares add up to the time in which anything was at work.
     """
+    counted = _seconds_of_each(intervals_of)
+    whole = {name: sum(end - begin for begin, end in intervals) for name, intervals in intervals_of.items()}
+    return {name: counted[name] / whole[name] if whole[name] else 1.0 for name in intervals_of}
+
+
+def _seconds_of_each(intervals_of: Mapping[str, Sequence[Interval]]) -> dict[str, float]:
+    """Each moment is divided by those that were at work in it."""
     counted: dict[str, float] = dict.fromkeys(intervals_of, 0.0)
     moments = sorted({moment for intervals in intervals_of.values() for interval in intervals for moment in interval})
     changes: dict[float, list[tuple[int, str]]] = {moment: [] for moment in moments}
@@ -27,5 +48,4 @@ def shares_of_time(intervals_of: Mapping[str, Sequence[Interval]]) -> dict[str, 
         busy = [name for name, number in at_work.items() if number]
         for name in busy:
             counted[name] += (moments[index + 1] - moment) / len(busy)
-    whole = {name: sum(end - begin for begin, end in intervals) for name, intervals in intervals_of.items()}
-    return {name: counted[name] / whole[name] if whole[name] else 1.0 for name in intervals_of}
+    return counted
