@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from forklock.evaluate.notation import in_percent, in_points
 from forklock.students import OWN
 
 BEST = "best base"
@@ -110,14 +111,15 @@ def estimate_text(found: dict[str, float] | None) -> str:
     """In per cent, with its interval; a dash where it is undefined."""
     if found is None:
         return "-"
-    return f"{100 * found['mean']:.1f} ({100 * found['low']:.1f} to {100 * found['high']:.1f})"
+    mean, bounds = in_percent(found)
+    return f"{mean} ({bounds})"
 
 
 def _difference(found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
-    bounds = f"{100 * found['low']:+z.1f} to {100 * found['high']:+z.1f}"
-    return f"{100 * found['mean']:+z.1f} ({bounds})\np={found['p_value']:.2g}"
+    mean, bounds = in_points(found)
+    return f"{mean} ({bounds})\np={found['p_value']:.2g}"
 
 
 def _shares(point: dict[str, Any]) -> str:

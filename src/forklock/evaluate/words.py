@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from forklock.decoding import Decoding
 from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
+from forklock.evaluate.notation import in_points
 from forklock.students import OWN
 
 Claim: TypeAlias = Literal["beats", "is behind", "ties with", "undefined"]
@@ -110,11 +111,11 @@ def claim_of(found: dict[str, Any] | None) -> Claim:
 def _claim(found: dict[str, Any] | None, rival: str) -> str:
     if found is None:
         return f"can't be put against {rival}: undefined"
-    mean, bounds = 100 * found["mean"], f"({100 * found['low']:+z.1f} to {100 * found['high']:+z.1f})"
+    mean, bounds = in_points(found)
     return {
-        "beats": f"beats {rival} by {mean:+z.1f} points {bounds}",
-        "is behind": f"is behind {rival} by {-mean:.1f} points {bounds}",
-    }.get(claim_of(found), f"ties with {rival}: {mean:+z.1f} points {bounds}")
+        "beats": f"beats {rival} by {mean} points ({bounds})",
+        "is behind": f"is behind {rival} by {-100 * found['mean']:.1f} points ({bounds})",
+    }.get(claim_of(found), f"ties with {rival}: {mean} points ({bounds})")
 
 
 def _length(benchmark: dict[str, Any], student: str, point: dict[str, Any], points: dict[str, Any]) -> str:

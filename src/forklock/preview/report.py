@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forklock.evaluate.metrics import ALL
+from forklock.evaluate.notation import in_points
 from forklock.evaluate.table import estimate_text
 from forklock.evaluate.words import setting
 
@@ -56,8 +57,8 @@ def _best(benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[Text]:
     if (difference := best["difference_to_base"]) is not None:
         for k in pass_k:
             if (found := difference[ALL][f"pass@{k}"]) is not None:
-                bounds = f"{100 * found['low']:+z.1f} to {100 * found['high']:+z.1f}"
-                yield Text(f"  pass@{k} predicted above the base: {100 * found['mean']:+z.1f} ({bounds})")
+                mean, bounds = in_points(found)
+                yield Text(f"  pass@{k} predicted above the base: {mean} ({bounds})")
 
 
 def _agreement(benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[RenderableType]:

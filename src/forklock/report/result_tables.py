@@ -7,6 +7,7 @@ from typing import Any
 
 from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
+from forklock.evaluate.notation import in_percent, in_points
 from forklock.evaluate.table import comparisons, setting_text, shown_points
 from forklock.evaluate.words import claim_of, rival_title, setting
 from forklock.report.tables import Cell, Row, Table
@@ -175,14 +176,13 @@ def points_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int]) ->
 def estimate(found: Mapping[str, Any] | None) -> Cell:
     if found is None:
         return UNDEFINED
-    return Cell(f"{100 * found['mean']:.1f}", f"{100 * found['low']:.1f} to {100 * found['high']:.1f}")
+    return Cell(*in_percent(found))
 
 
 def difference(found: dict[str, Any] | None) -> Cell:
     if found is None:
         return UNDEFINED
-    bounds = f"{100 * found['low']:+z.1f} to {100 * found['high']:+z.1f}"
-    return Cell(f"{100 * found['mean']:+z.1f}", bounds, WORDS[claim_of(found)])
+    return Cell(*in_points(found), WORDS[claim_of(found)])
 
 
 def _number(value: float | None, form: str) -> Cell:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from forklock.evaluate.notation import in_points
 from forklock.evaluate.table import UNSAFE
 from forklock.parallel.schedule import is_consequence
 from forklock.sweep.labels import group_label, setting, variant
@@ -122,4 +123,5 @@ def _difference(found: Mapping[str, Any] | None) -> str:
 def _signed(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "undefined"
-    return f"{100 * found['mean']:+z.1f} points ({100 * found['low']:+z.1f} to {100 * found['high']:+z.1f})"
+    mean, bounds = in_points(found)
+    return f"{mean} points ({bounds})"

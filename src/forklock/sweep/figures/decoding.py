@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock import figure_style as style
+from forklock.evaluate.metrics import ALL
+from forklock.evaluate.notation import in_points
 from forklock.figure_panels import (
     add_headline,
     add_legend,
@@ -94,8 +96,8 @@ def _plot_best(axes: Axes, benchmark: Mapping[str, Any], k: int) -> None:
     axes.axhline(found["mean"], label=f"{benchmark['label']}, its best cell", **style.STUDENT_LINE)
     axes.axhspan(found["low"], found["high"], color=style.STUDENT, alpha=0.1, linewidth=0)
     axes.axhline(highest["mean"], color=style.TEACHER, linewidth=0.9, linestyle=(0, (1, 2.5)), zorder=1)
-    mean, low, high = (100 * best["to_best_base"]["all"][key] for key in ("mean", "low", "high"))
-    text = f"{mean:+.1f} to the base's best ({low:+.1f} to {high:+.1f})"
+    mean, bounds = in_points(best["to_best_base"][ALL])
+    text = f"{mean} to the base's best ({bounds})"
     axes.set_title(text, loc="right", fontsize=8.5, fontweight="normal")
 
 

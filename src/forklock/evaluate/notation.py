@@ -1,0 +1,18 @@
+"""How a mean, a difference and their intervals are written, in tables, sentences, figures and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def in_percent(found: Mapping[str, Any]) -> tuple[str, str]:
+    """An estimate and its interval, as "26.9" and "23.9 to 29.8"."""
+    mean, low, high = (f"{100 * found[key]:.1f}" for key in ("mean", "low", "high"))
+    return mean, f"{low} to {high}"
+
+
+def in_points(found: Mapping[str, Any]) -> tuple[str, str]:
+    """A difference and its interval, signed, as "+5.5" and "+3.5 to +7.5"; what rounds to 0 is "+0.0"."""
+    mean, low, high = (f"{100 * found[key]:+z.1f}" for key in ("mean", "low", "high"))
+    return mean, f"{low} to {high}"
