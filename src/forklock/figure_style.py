@@ -31,6 +31,8 @@ TEACHER_BAR: dict[str, Any] = {"facecolor": TEACHER_FILL, "edgecolor": TEACHER, 
 STUDENT_BAR: dict[str, Any] = {"facecolor": STUDENT_FILL, "edgecolor": STUDENT, "linewidth": 0.9}
 TEACHER_LINE: dict[str, Any] = {"color": TEACHER, "linestyle": (0, (4, 1.6)), "linewidth": 1.9}
 STUDENT_LINE: dict[str, Any] = {"color": STUDENT, "linestyle": "-", "linewidth": 1.9}
+DASHES: tuple[Any, ...] = ((0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.5)), "-")
+"""Of lines beside those two."""
 
 DPI = 150
 SETTINGS: dict[str, Any] = {

@@ -29,7 +29,6 @@ TEMPERATURES, GAINS = "temperatures", "gains"
 STUDENT_COLORS = (style.STUDENT, style.CONTROL, "#CC79A7", "#D55E00", "#56B4E9", "#8C7A00")
 """The recipe's own student has the first; beyond the last they repeat."""
 GRID_COLORS = ("#9A9A9A", "#B9A88F", "#8FA3B0", "#C4C4C4")
-DASHES: tuple[Any, ...] = ((0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.5)), "-")
 OWN_MARKER: dict[str, Any] = {
     "marker": "D",
     "markersize": 8.5,
@@ -159,10 +158,10 @@ def curves(benchmark: dict[str, Any]) -> Iterator[Curve]:
         if model == BASE and is_own:
             line = dict(style.TEACHER_LINE)
         elif model == BASE:
-            line = {"color": GRID_COLORS[num_light % 4], "linestyle": DASHES[num_light % 4], "linewidth": 1.3}
+            line = {"color": GRID_COLORS[num_light % 4], "linestyle": style.DASHES[num_light % 4], "linewidth": 1.3}
             num_light += 1
         else:
-            line = {"color": colors[model], "linestyle": "-" if is_own else DASHES[0], "linewidth": 1.9}
+            line = {"color": colors[model], "linestyle": "-" if is_own else style.DASHES[0], "linewidth": 1.9}
         found.append(Curve(label, points, line, is_light=model == BASE and not is_own))
     order = {BASE: 1, OWN: 2}
     yield from sorted(found, key=lambda curve: (not curve.is_light, order.get(curve.points[0]["model"], 3)))

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from forklock import figure_style as style
 from forklock.decoding import Decoding
 from forklock.evaluate.metrics import ALL
-from forklock.figure_data import write_csv
+from forklock.figure_panels import save_with_rows, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +47,7 @@ def _draw(name: str, benchmark: dict[str, Any], pass_k: list[int], folder: Path)
     figure.legend(handles, labels, loc="center right", title="decoded at")
     figure.suptitle(f"{name}: students played by the frozen model against trained ones (%)", fontsize=10.5)
     figure.tight_layout(rect=(0, 0, 1 - 1.05 / (PANEL * len(pass_k) + 0.9), 1))
-    return [*style.save(figure, folder, f"{NAME}-{name}"), write_csv(folder, f"{NAME}-{name}", rows)]
+    return save_with_rows(figure, rows, folder, f"{NAME}-{name}")
 
 
 def _panel(axes: Axes, rows: list[dict[str, Any]], temperatures: list[float]) -> None:
@@ -62,8 +64,8 @@ def _panel(axes: Axes, rows: list[dict[str, Any]], temperatures: list[float]) ->
             axes.errorbar(
                 trained,
                 predicted,
-                xerr=_whiskers(chosen, "trained"),
-                yerr=_whiskers(chosen, "predicted"),
+                xerr=100 * np.array(whiskers([row["trained"] for row in chosen])),
+                yerr=100 * np.array(whiskers([row["predicted"] for row in chosen])),
                 fmt=marker,
                 color=color,
                 markersize=6,
@@ -81,12 +83,6 @@ def _panel(axes: Axes, rows: list[dict[str, Any]], temperatures: list[float]) ->
     axes.set_xlabel("trained")
     axes.set_ylabel("predicted")
     axes.grid(color=style.GRID, linewidth=0.7)
-
-
-def _whiskers(rows: list[dict[str, Any]], side: str) -> list[list[float]]:
-    found = [row[side] for row in rows]
-    below = [100 * max(0.0, each["mean"] - each["low"]) for each in found]
-    return [below, [100 * max(0.0, each["high"] - each["mean"]) for each in found]]
 
 
 def _rows(benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[dict[str, Any]]:

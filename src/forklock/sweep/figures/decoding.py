@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LIGHT = ("#C98A4B", "#9A9A9A", "#B9A88F", "#8FA3B0")
-DASHES: tuple[Any, ...] = ((0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (2.5, 1.5)), "-")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -76,7 +75,7 @@ def _plot_curve(axes: Axes, label: str, rows: Rows, k: int, number: int) -> None
     if not shown:
         return
     temperatures, found = [at for at, _ in shown], [each for _, each in shown]
-    line = style.TEACHER_LINE if number == 0 else {"color": LIGHT[number % 4], "linestyle": DASHES[number % 4]}
+    line = style.TEACHER_LINE if number == 0 else {"color": LIGHT[number % 4], "linestyle": style.DASHES[number % 4]}
     if len(shown) == 1:
         axes.errorbar(temperatures, found[0]["mean"], whiskers(found), color=line["color"], capsize=3, fmt="none")
     elif number == 0:
