@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from forklock.evaluate.notation import in_percent, in_points
+from forklock.evaluate.notation import in_percent, in_points, setting_text
 from forklock.students import OWN
 
 BEST = "best base"
@@ -101,10 +101,6 @@ def shown_points(benchmark: dict[str, Any], points: dict[str | None, dict[str, A
     named |= {labels[name]: stage for name, stage in students.items() if stage is not None}
     shown = {label: points[stage] for label, stage in named.items() if stage is not None}
     return shown or {str(point["stage"] or "samples"): point for point in points.values()}
-
-
-def setting_text(decoding: dict[str, Any]) -> str:
-    return f"T={decoding['temperature']:g} k={decoding['top_k']} p={decoding['top_p']:g}"
 
 
 def estimate_text(found: dict[str, float] | None) -> str:

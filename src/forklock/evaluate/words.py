@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
-from forklock.decoding import Decoding
 from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
-from forklock.evaluate.notation import in_points
+from forklock.evaluate.notation import in_points, setting_text
 from forklock.students import OWN
 
 Claim: TypeAlias = Literal["beats", "is behind", "ties with", "undefined"]
@@ -51,10 +50,6 @@ def verdict(benchmark: dict[str, Any], pass_k: Sequence[int]) -> list[str]:
     return sentences
 
 
-def setting(decoding: dict[str, Any]) -> str:
-    return str(Decoding(**decoding))
-
-
 def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int) -> Iterator[tuple[Claim, str]]:
     """One student in one form at one k. Rivals that are the same point share a sentence."""
     of_student = [contest for contest in benchmark["contests"] if (contest["model"], contest["k"]) == (student, k)]
@@ -64,7 +59,7 @@ def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int)
     points = {point["stage"]: point for point in benchmark["points"]}
     own_stage = next(contest["student_stage"] for contest in of_student if contest["student"] == "own")
     k, stage, num_points = (contests[0][key] for key in ("k", "student_stage", "num_student_points"))
-    label, decoding = benchmark["labels"][student], setting(points[stage]["decoding"])
+    label, decoding = benchmark["labels"][student], setting_text(points[stage]["decoding"])
     if num_points > 1 and stage == own_stage:
         yield "undefined", f"pass@{k}: none of the {num_points} decodings of {label} is above its own ({decoding})."
         return
@@ -72,7 +67,7 @@ def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int)
     for base_stage in dict.fromkeys(contest["base_stage"] for contest in contests):
         alike = [contest for contest in contests if contest["base_stage"] == base_stage]
         titles = ", also ".join(rival_title(contest) for contest in alike)
-        base = f"the base at {titles} ({setting(points[base_stage]['decoding'])})"
+        base = f"the base at {titles} ({setting_text(points[base_stage]['decoding'])})"
         found = alike[0]["differences"][ALL]
         yield claim_of(found), f"pass@{k}: {who} ({decoding}) {_claim(found, base)}."
 
@@ -81,9 +76,9 @@ def _of_replicates(found: dict[str, Any], points: dict[str, Any]) -> Iterator[st
     """Of models that differ by their seed, together; then each model has its own sentences."""
     for contest in found["contests"]:
         means = ", ".join(_percent(mean) for mean in found["means"][f"pass@{contest['k']}"])
-        base = f"the base at {rival_title(contest)} ({setting(points[contest['base_stage']]['decoding'])})"
+        base = f"the base at {rival_title(contest)} ({setting_text(points[contest['base_stage']]['decoding'])})"
         claim = _claim(contest["differences"][ALL], base)
-        yield f"pass@{contest['k']}: {found['label']} ({setting(found['decoding'])}; {means}) {claim}."
+        yield f"pass@{contest['k']}: {found['label']} ({setting_text(found['decoding'])}; {means}) {claim}."
 
 
 def _percent(mean: float | None) -> str:

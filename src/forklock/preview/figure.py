@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forklock import figure_style as style
-from forklock.decoding import Decoding
 from forklock.evaluate.metrics import ALL
+from forklock.evaluate.notation import setting_text
 from forklock.figure_panels import save_with_rows, whiskers
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _rows(benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[dict[str, An
                 yield {
                     "model": trained["model"],
                     "target": trained["target"],
-                    "training": str(Decoding(**cell["training"])),
-                    "evaluation": str(Decoding(**cell["decoding"])),
+                    "training": setting_text(cell["training"]),
+                    "evaluation": setting_text(cell["decoding"]),
                     "eval_temperature": cell["decoding"]["temperature"],
                     "k": k,
                     "predicted": cell["pass_at_k"][ALL][f"pass@{k}"],

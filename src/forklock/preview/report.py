@@ -10,9 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from forklock.evaluate.metrics import ALL
-from forklock.evaluate.notation import in_points
+from forklock.evaluate.notation import in_points, setting_text
 from forklock.evaluate.table import estimate_text
-from forklock.evaluate.words import setting
 
 CAUTION = (
     "Played by the frozen model, not trained: every student is taken to fit its samples ideally at every position. "
@@ -40,10 +39,10 @@ def _ranking(name: str, benchmark: dict[str, Any], pass_k: list[int]) -> Table:
         table.add_column(f"pass@{k}", justify="right")
     for entry in benchmark["base"]:
         estimates = (estimate_text(entry["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
-        table.add_row("(base)", setting(entry["decoding"]), *estimates, style="bold")
+        table.add_row("(base)", setting_text(entry["decoding"]), *estimates, style="bold")
     for cell in benchmark["cells"]:
         estimates = (estimate_text(cell["pass_at_k"][ALL][f"pass@{k}"]) for k in pass_k)
-        table.add_row(setting(cell["training"]), setting(cell["decoding"]), *estimates)
+        table.add_row(setting_text(cell["training"]), setting_text(cell["decoding"]), *estimates)
     return table
 
 
@@ -52,7 +51,7 @@ def _best(benchmark: dict[str, Any], pass_k: list[int]) -> Iterator[Text]:
         yield Text("nothing is played yet")
         return
     best = benchmark["cells"][0]
-    where = f"trained at {setting(best['training'])}, decoded at {setting(best['decoding'])}"
+    where = f"trained at {setting_text(best['training'])}, decoded at {setting_text(best['decoding'])}"
     yield Text(f"best cell: {where}", style="bold")
     if (difference := best["difference_to_base"]) is not None:
         for k in pass_k:

@@ -7,9 +7,9 @@ from typing import Any
 
 from forklock.evaluate.contests import Form
 from forklock.evaluate.metrics import ALL
-from forklock.evaluate.notation import in_percent, in_points
-from forklock.evaluate.table import comparisons, setting_text, shown_points
-from forklock.evaluate.words import claim_of, rival_title, setting
+from forklock.evaluate.notation import in_percent, in_points, setting_text
+from forklock.evaluate.table import comparisons, shown_points
+from forklock.evaluate.words import claim_of, rival_title
 from forklock.report.tables import Cell, Row, Table
 from forklock.students import BASE
 
@@ -76,7 +76,7 @@ def claims_table(name: str, benchmark: dict[str, Any], pass_k: Sequence[int], fo
     lines, labels = [], benchmark["labels"]
     for (model, form, _), by_k in rows.items():
         first = next(iter(by_k.values()))
-        decoding = setting(points[first["student_stage"]]["decoding"])
+        decoding = setting_text(points[first["student_stage"]]["decoding"])
         who = f"{labels[model]}, {decoding}"
         if form == "best":
             who = f"{labels[model]} at the best of its {first['num_student_points']} decodings"
@@ -98,7 +98,7 @@ def _claims_of_replicates(benchmark: dict[str, Any], pass_k: Sequence[int]) -> I
         for by_k in by_rival.values():
             label = f"against the base at {rival_title(next(iter(by_k.values())))}"
             cells = [difference(by_k[k]["differences"][ALL]) if k in by_k else UNDEFINED for k in pass_k]
-            yield Row(Cell(label, f"{found['label']}, {setting(found['decoding'])}"), tuple(cells))
+            yield Row(Cell(label, f"{found['label']}, {setting_text(found['decoding'])}"), tuple(cells))
 
 
 def length_table(name: str, benchmark: dict[str, Any]) -> Table:

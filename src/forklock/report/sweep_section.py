@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forklock.evaluate.metrics import ALL
-from forklock.evaluate.table import setting_text
+from forklock.evaluate.notation import setting_text
 from forklock.report.markup import Markup, Part, element, together
 from forklock.report.page import file_links, picture
 from forklock.report.result_tables import PAIRED, UNDEFINED, difference, estimate

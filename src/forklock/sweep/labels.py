@@ -11,7 +11,8 @@ def variant(row: Mapping[str, Any]) -> str:
     return "".join(parts + [f" step {row['checkpoint']}"] * (row["checkpoint"] is not None))
 
 
-def setting(decoding: Mapping[str, Any]) -> str:
+def short_setting(decoding: Mapping[str, Any]) -> str:
+    """As "1.6/20/0.8", where room is short."""
     cut = "" if (decoding["top_k"], decoding["top_p"]) == (0, 1.0) else f"/{decoding['top_k']}/{decoding['top_p']:g}"
     return f"{decoding['temperature']:g}{cut}"
 

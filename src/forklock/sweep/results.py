@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -93,9 +94,7 @@ class _Benchmark:
         return list(dict.fromkeys([*notes_on(self._recipe), *notes]))
 
     def _base_row(self, plan: PointPlan) -> dict[str, Any]:
-        decoding = plan.decoding
-        setting = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
-        return {"decoding": setting, **self._points.described(self._base[plan], self._pass_k)}
+        return {"decoding": asdict(plan.decoding), **self._points.described(self._base[plan], self._pass_k)}
 
     def best_cell(self, k: int) -> Cell | None:
         """By mean pass@k over all problems; of equals the first."""

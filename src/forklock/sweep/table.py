@@ -13,7 +13,7 @@ from rich.text import Text
 from forklock.evaluate.notation import in_points
 from forklock.evaluate.table import UNSAFE
 from forklock.parallel.schedule import is_consequence
-from forklock.sweep.labels import group_label, setting, variant
+from forklock.sweep.labels import group_label, short_setting, variant
 from forklock.sweep.rows import DONE, FAILED
 
 
@@ -43,10 +43,12 @@ def _cells(name: str, benchmark: Mapping[str, Any], pass_k: list[int]) -> Table:
     best = {(found["k"], found["cell"]) for found in benchmark["best"]}
     best |= {(found["k"], found["base"]) for found in benchmark["best"]}
     for row in benchmark["base"]:
-        table.add_row("base", setting(row["decoding"]), "", *_numbers(row, pass_k, best))
+        table.add_row("base", short_setting(row["decoding"]), "", *_numbers(row, pass_k, best))
     for row in benchmark["cells"]:
-        named = f"{setting(row['train'])}{variant(row)}"
-        table.add_row(named, setting(row["eval"]), f"{row['effective_temperature']:.3g}", *_numbers(row, pass_k, best))
+        named = f"{short_setting(row['train'])}{variant(row)}"
+        table.add_row(
+            named, short_setting(row["eval"]), f"{row['effective_temperature']:.3g}", *_numbers(row, pass_k, best)
+        )
     return table
 
 
@@ -68,10 +70,10 @@ def _best(benchmark: Mapping[str, Any]) -> Iterator[RenderableType]:
     cells = {row["stage"]: row for row in benchmark["cells"]}
     for found in benchmark["best"]:
         k, cell, base = found["k"], cells[found["cell"]], rows[found["base"]]
-        named = f"trained at {setting(cell['train'])}{variant(cell)}, decoded at {setting(cell['eval'])}"
+        named = f"trained at {short_setting(cell['train'])}{variant(cell)}, decoded at {short_setting(cell['eval'])}"
         yield Text(f"pass@{k}: the best of {found['num_cells']} cells (*) is {named}")
         yield Text(f"  to base at its own decoding: {_difference(found['to_base_own'])}")
-        at = setting(base["decoding"])
+        at = short_setting(base["decoding"])
         num_points = found["num_base_points"]
         yield Text(f"  to base at the best of its {num_points} decodings ({at}): {_difference(found['to_best_base'])}")
     if benchmark["best"]:

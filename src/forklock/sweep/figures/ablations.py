@@ -17,7 +17,7 @@ from forklock.figure_panels import (
     whiskers,
 )
 from forklock.sweep.figures.parts import Series, plot_series, row_at
-from forklock.sweep.labels import setting, variant
+from forklock.sweep.labels import short_setting, variant
 
 CURVE_LINES: tuple[dict[str, Any], ...] = (
     style.TEACHER_LINE,
@@ -82,7 +82,7 @@ def draw_targets(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int],
 
 
 def _pair_label(hard: Mapping[str, Any]) -> str:
-    return f"{setting(hard['train'])}{variant(hard)} at {setting(hard['eval'])}"
+    return f"{short_setting(hard['train'])}{variant(hard)} at {short_setting(hard['eval'])}"
 
 
 def draw_budgets(name: str, benchmark: Mapping[str, Any], pass_k: Sequence[int], folder: Path) -> list[Path]:
