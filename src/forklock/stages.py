@@ -143,9 +143,10 @@ def _verify(student: Student, number: int, synthesis: str, session: Session) -> 
 
 def _train(student: Student, number: int, reads: Mapping[str, str]) -> Stage:
     recipe = _of_round(student.recipe, number)
+    run = partial(train.run, passed_in=verified_only.passed_keys) if train.VERIFIED in reads else train.run
     return Stage(
         name=_name("train", student, number),
-        body=_on_model(train.run, recipe),
+        body=_on_model(run, recipe),
         config=train.stage_config(recipe, is_model_made_by_run=MODEL in reads),
         reads=reads,
         derived=("curve.csv", "summary.json"),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from forklock.cluster import train_on_cluster
 from forklock.config import Recipe
@@ -29,6 +29,8 @@ MODEL = "model"
 """The folder of the trained model."""
 VERIFIED = "verified"
 """The name under which a verified-only baseline's training reads its samples' verdicts."""
+PassedIn: TypeAlias = Callable[[Path], frozenset[tuple[str, int]]]
+"""Of a verified-only baseline alone: the samples that it may train on, by the folder of their verdicts."""
 
 
 def folder_at(checkpoint: int | None) -> str:
@@ -36,12 +38,12 @@ def folder_at(checkpoint: int | None) -> str:
     return MODEL if checkpoint is None else f"checkpoint-{checkpoint:06d}"
 
 
-def run(recipe: Recipe, stage_dir: StageDir) -> None:
+def run(recipe: Recipe, stage_dir: StageDir, passed_in: PassedIn | None = None) -> None:
     with packages_of("train"):
         from forklock.train.endings import load_endings, measure_endings
 
     start, scratch = time.monotonic(), stage_dir.scratch()
-    counts, outcome = _train(recipe, stage_dir)
+    counts, outcome = _train(recipe, stage_dir, passed_in)
     endings = measure_endings(recipe, stage_dir.path / MODEL, load_endings(scratch))
     stage_dir.write_text(CURVE_FILE, _curve_csv(outcome))
     summary = _summary(recipe, counts, outcome, endings)
@@ -58,10 +60,9 @@ def run(recipe: Recipe, stage_dir: StageDir) -> None:
     )
 
 
-def _train(recipe: Recipe, stage_dir: StageDir) -> tuple[Counts, Outcome]:
+def _train(recipe: Recipe, stage_dir: StageDir, passed_in: PassedIn | None) -> tuple[Counts, Outcome]:
     """By as many processes as there are to be. A killed call that had the trained model leaves nothing to do."""
     from forklock.train.worker import READY, has_outcome, lead, load_outcome, work, work_in_processes
-    from forklock.verified_only import passed_keys
 
     def publish(folder: Path) -> None:
         stage_dir.adopt(folder, folder.name)
@@ -71,7 +72,7 @@ def _train(recipe: Recipe, stage_dir: StageDir) -> tuple[Counts, Outcome]:
     if stage_dir.is_done(MODEL) and has_outcome(scratch):
         counts, outcome = load_outcome(scratch)
         return counts, replace(outcome, num_resumed_steps=len(outcome.curve))
-    passed = passed_keys(stage_dir.upstream(VERIFIED)) if stage_dir.reads(VERIFIED) else None
+    passed = None if passed_in is None else passed_in(stage_dir.upstream(VERIFIED))
     plan = Plan(recipe, stage_dir.name, stage_dir.upstream("synthesize"), scratch, frozenset(stage_dir.done), passed)
     if is_launched():
         return lead(plan, publish)
