@@ -46,12 +46,6 @@ _DISTRACTORS = {
 }
 
 
-def slip_class(piece: str) -> str | None:
-    """The class of a piece; None where it never slips."""
-    found = _DISTRACTORS.get(piece.removeprefix(" "))
-    return None if found is None else found[0]
-
-
 def slip(program: str, rates: Mapping[str, float], chance: Random) -> str:
     """The program with each token of a class replaced at that class's rate. Its first line is left alone, for graders
     could not call the function."""

@@ -88,7 +88,6 @@ class Report(NamedTuple):
 
 _LENGTH = struct.Struct("=I")
 _REPORT = struct.Struct("=iiddqiIII")
-MAX_JOB_BYTES = 1 << 31
 
 
 def most_code_bytes(source: bytes) -> int:
