@@ -29,7 +29,7 @@ LOCK_NAME = "run.lock"
 
 _HOLDER_BYTES = 4096
 _TRIES = 1000
-_held: set["RunLock | LentLock"] = set()
+_held: set["_OpenLock"] = set()
 
 
 class LockHolder(BaseModel):
@@ -48,18 +48,31 @@ class LockHolder(BaseModel):
         return f"process {self.pid} on {self.host}, since {self.started}{stages}"
 
 
-class RunLock:
-    """A held lock."""
+class _OpenLock:
+    """The lock file, open: while one process has it open that took the lock or was lent it, the lock is held."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path = path
+    def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         _held.add(self)
 
     @property
     def is_held(self) -> bool:
         return self._descriptor is not None
+
+    def release(self) -> None:
+        _held.discard(self)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class RunLock(_OpenLock):
+    """A held lock."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self._path = path
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def describe(self, *stages: str) -> None:
         """Write down who holds the lock and what it does, in one write of one size: readers see all or none."""
@@ -73,12 +86,6 @@ class RunLock:
         assert self._descriptor is not None
         return Loan(self._descriptor)
 
-    def release(self) -> None:
-        _held.discard(self)
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
 
 class Loan:
     """A lock on its way to a process that `multiprocessing` spawns; `LentLock` over there."""
@@ -90,25 +97,11 @@ class Loan:
         return _take_loan, (DupFd(self._descriptor),)
 
 
-class LentLock:
+class LentLock(_OpenLock):
     """The lock of the process that started this one. Who holds it says so itself: this one's part is to be there."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
-        _held.add(self)
-
-    @property
-    def is_held(self) -> bool:
-        return self._descriptor is not None
 
     def describe(self, *stages: str) -> None:
         """Left to the lender."""
-
-    def release(self) -> None:
-        _held.discard(self)
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 class LockElsewhere:
