@@ -6,9 +6,8 @@
 
 It knows nothing of language models. `atomic` writes whole files, `line_log` appends whole lines, `content` hashes,
 `plan` is what a stage's work depends on, `manifest` what it made, `stage` the folder a body works in, `lock` keeps
-other processes out, `opening` and `pipeline` run it all, `place` keeps work of other configurations,
-`repair` has damaged outputs made again, `status` looks without touching, and `work_time` reckons from provenance how
-long it all took.
+other processes out, `opening` and `pipeline` run it all, `set_aside` keeps work of other configurations, `repair` has
+damaged outputs made again, `status` looks without touching, and `work_time` says how long it all took.
 """
 
 from forklock.run_dir.atomic import atomic_file, write_bytes, write_text

@@ -27,9 +27,9 @@ from forklock.run_dir.manifest import (
     write_manifest,
 )
 from forklock.run_dir.opening import Run
-from forklock.run_dir.place import find_set_aside, is_worth_keeping, name_aside
 from forklock.run_dir.plan import StagePlan, checked_config, differences
 from forklock.run_dir.provenance import AttemptRecord
+from forklock.run_dir.set_aside import find_set_aside, is_worth_keeping, name_aside
 from forklock.run_dir.stage import SCRATCH_NAME, Sources, Stage, StageDir, find_strangers
 
 

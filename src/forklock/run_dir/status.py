@@ -14,8 +14,8 @@ from forklock.run_dir.lock import LockHolder, find_holder
 from forklock.run_dir.manifest import JOURNAL_NAME, MANIFEST_NAME, Work, read_work
 from forklock.run_dir.opening import check_run_folder
 from forklock.run_dir.pipeline import check_order, make_plan
-from forklock.run_dir.place import find_set_aside, list_set_aside
 from forklock.run_dir.plan import StagePlan, differences
+from forklock.run_dir.set_aside import find_set_aside, list_set_aside
 from forklock.run_dir.stage import Stage
 
 State = Literal["done", "running", "partial", "stale", "not started", "corrupt"]
