@@ -1,8 +1,8 @@
 """Every setting of a recipe: its name, type, bounds, default and meaning, in the order of the pipeline.
 
 A recipe is a TOML file that `forklock.recipes` reads into a `Recipe`. Everything is frozen, unknown keys are
-refused, and nothing here imports torch: a misspelt key fails before any model is looked for. A setting stands here
-from the day its stage is designed; `docs/paper-map.md` says which stages work.
+refused, and nothing here imports torch: a misspelt key fails before any model is looked for. All sections are in one
+file, long as it is, so that it reads beside a recipe, table by table; `Recipe`, at its end, is the list of them.
 """
 
 from __future__ import annotations
@@ -291,13 +291,6 @@ class EvaluateConfig(Section):
         return self
 
 
-class MicroworldConfig(Section):
-    """The small world that comes with forklock (docs/microworld.md)."""
-
-    base: Literal["leaky", "firm"] = "leaky"
-    """Which of its two models `model.path = "microworld"` means."""
-
-
 class StudentConfig(Section):
     """Another trained model beside the recipe's own: what it names differs, all else is the recipe's."""
 
@@ -323,6 +316,13 @@ class SweepConfig(Section):
     eval_truncations: tuple[TruncationConfig, ...] = ()
     all_checkpoints: bool = False
     """Evaluate every checkpoint, not the last alone."""
+
+
+class MicroworldConfig(Section):
+    """The small world that comes with forklock (docs/microworld.md)."""
+
+    base: Literal["leaky", "firm"] = "leaky"
+    """Which of its two models `model.path = "microworld"` means."""
 
 
 class AnalyzeConfig(Section):
