@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: a small model, ragged samples, a training without a run folder."""
+"""What the benchmarks of training share: ragged samples, a training without a run folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedModel
 
 from forklock.config import EvaluateConfig, ModelConfig, PromptsConfig, Recipe, SynthesizeConfig, TrainConfig
 from forklock.decoding import Decoding
@@ -19,23 +18,6 @@ from forklock.train.loop import Job, train
 from forklock.train.objective import Objective
 
 BATCH, NUM_SAMPLES, BUDGET, PROMPT_TOKENS = 8, 96, 2048, 8
-
-
-def small_model() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=2048,
-            hidden_size=256,
-            intermediate_size=768,
-            num_hidden_layers=4,
-            num_attention_heads=8,
-            num_key_value_heads=4,
-            head_dim=32,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-        )
-    )
 
 
 def make_sequences() -> list[Sequence]:

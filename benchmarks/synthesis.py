@@ -19,8 +19,9 @@ from __future__ import annotations
 import statistics
 
 import torch
+from _model import small_model
 from _rows import Row, publish, seconds_in_turn
-from transformers import Qwen3Config, Qwen3ForCausalLM, StoppingCriteria, StoppingCriteriaList
+from transformers import Qwen3ForCausalLM, StoppingCriteria, StoppingCriteriaList
 
 from forklock.decoding import Decoding
 from forklock.engines import Request
@@ -35,22 +36,6 @@ class PerRowLimit(StoppingCriteria):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
         return input_ids.shape[1] - PROMPT_TOKENS >= self.lengths
-
-
-def small_model() -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=2048,
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=4,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        head_dim=32,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-    )
-    return Qwen3ForCausalLM(config).eval().requires_grad_(False)
 
 
 def with_generate(model: Qwen3ForCausalLM, requests: list[Request], setting: Decoding) -> int:
@@ -80,7 +65,7 @@ def with_forklock(model: Qwen3ForCausalLM, requests: list[Request], setting: Dec
 
 
 def main() -> None:
-    model = small_model()
+    model = small_model().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
     rows = []
     for shape, target in (("ragged", 2.0), ("equal", 1.0)):

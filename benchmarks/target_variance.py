@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from _model import small_model
 from _rows import Row, publish
-from _training import small_model
 
 from forklock import decoding
 from forklock.decoding import Decoding

@@ -32,6 +32,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from _model import small_model
 from _rows import Row, publish, seconds_in_turn
 from _training import (
     BATCH,
@@ -39,7 +40,6 @@ from _training import (
     PROMPT_TOKENS,
     make_sequences,
     peak_resident_bytes,
-    small_model,
     with_forklock,
 )
 

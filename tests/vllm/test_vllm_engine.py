@@ -220,17 +220,7 @@ def test_a_model_that_cannot_be_loaded_is_one_message(tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys, psutil
-from forklock import cluster
-from forklock.config import (
-    ClusterConfig,
-    EngineConfig,
-    EvaluateConfig,
-    ModelConfig,
-    PromptsConfig,
-    Recipe,
-    SynthesizeConfig,
-    TrainConfig,
-)
+from forklock.config import EngineConfig, ModelConfig
 from forklock.engines.vllm_engine import VllmEngine
 
 if __name__ == "__main__":
