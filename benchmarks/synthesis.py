@@ -3,7 +3,7 @@
 Ragged lengths are geometric with mean a sixth of the limit, as samples that end by themselves have; equal lengths
 are all at the limit. Both sides get the length of each request from the benchmark, so both draw as many tokens.
 
-What it gave (2 cores, torch 2.13.0 CPU, 3.8M-parameter Qwen3 in float32, batch 256, limit 128, tokens/s as
+What it gave (2 cores, torch 2.13.0 CPU, 3.7M-parameter Qwen3 in float32, batch 256, limit 128, tokens/s as
 median of 2 turns):
 
     ragged lengths, T=1.6 k=20 p=0.8:  4,508 against 705, ratio 6.4 (target 2)
