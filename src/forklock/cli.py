@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -79,7 +82,16 @@ def main() -> None:
 def _say_interrupted() -> None:
     if not launch.is_spokesman(None):
         return
-    console(stderr=True).print("stopped; what was finished is kept, and the same command goes on from there")
+    command = "the same command" if launch.is_launched() else _as_typed()
+    words = f"stopped; what was finished is kept. To go on: {command}"
+    console(stderr=True).print(words, soft_wrap=True, markup=False, highlight=False)
+
+
+def _as_typed() -> str:
+    """This command, to be typed again; by its path where the shell would not find it, as in `make demo`."""
+    program = sys.argv[0]
+    is_elsewhere = Path(program).name == "forklock" and shutil.which("forklock") != program
+    return shlex.join([program if is_elsewhere else "forklock", *sys.argv[1:]])
 
 
 @app.callback(invoke_without_command=True)

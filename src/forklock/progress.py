@@ -33,6 +33,11 @@ class Progress:
     is_over: bool = False
 
 
+def say(line: str) -> None:
+    """Words that stand by themselves, on a line of their own, however long."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
 _forward: Callable[[Progress], None] | None = None
 
 
@@ -76,6 +81,10 @@ class Board(Protocol):
 
     def show(self, name: str, progress: Progress | None) -> None:
         """One of its parts; None: it shows nothing any more."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Above the bars, which stay."""
         ...
 
 
@@ -128,6 +137,9 @@ class _BarBoard:
             self._parts[name] = progress.what, task
         self._bars.update(self._parts[name][1], completed=progress.done, note=progress.note)
 
+    def say(self, line: str) -> None:
+        self._bars.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
 
 class _LineBoard:
     """For logs: the lines of its parts."""
@@ -142,6 +154,9 @@ class _LineBoard:
         if progress is not None:
             lines = self._lines.setdefault((name, progress.what), _Lines(progress.what, progress.total, progress.done))
             lines.set_done(progress.done, progress.note)
+
+    def say(self, line: str) -> None:
+        say(line)
 
 
 class _Sender:
@@ -183,5 +198,4 @@ class _Lines:
         self._last_line = now
         each_s = (now - self._start) / max(1, self._done - self._num_before)
         minutes_left = each_s * (self._total - self._done) / 60
-        line = f"{self._what} {self._done:,}/{self._total:,}  {note}  {minutes_left:,.0f} min left"
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        say(f"{self._what} {self._done:,}/{self._total:,}  {note}  {minutes_left:,.0f} min left")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from forklock import cluster, hub_commits, recipes
+from forklock import cluster, hub_commits, progress, recipes
 from forklock.config import ClusterConfig, Recipe
 from forklock.evaluate import PointPlan, Session
 from forklock.evaluate.points import FAMILY
@@ -51,6 +51,7 @@ def run_until(
         stages = plan.closure([name])
         if is_launched():
             _refuse_missing(run.path, stages[:-1])
+        say_what_is_there(run.path, stages)
         results = run_stages(run, stages)
     summary: dict[str, Any] = json.loads((results[-1].path / "summary.json").read_text(encoding="utf-8"))
     return summary
@@ -90,6 +91,7 @@ def run_points(recipe: Recipe, run_dir: Path, points: Sequence[PointPlan], *, al
         stages = list(plan_points(pinned, points, session).stages.values())
         if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
             session.check(pinned.evaluate.benchmarks)
+        say_what_is_there(run.path, stages)
         run_stages(run, stages)
 
 
@@ -107,6 +109,7 @@ def _run_with_points(
             stages = plan.closure(wanted(plan))
             if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
                 session.check(pinned.evaluate.benchmarks)
+            say_what_is_there(run.path, stages)
             num_workers = min(len(_unfinished(run.path, stages)), num_at_once(pinned, num_parallel))
             if num_workers <= 1:
                 for stage in stages:
@@ -118,9 +121,22 @@ def _run_with_points(
             take(run, Schedule(stages, stops_at_failure=True), Job(pinned, allow_unsafe), num_workers)
 
 
+def say_what_is_there(run_dir: Path, stages: Sequence[Stage]) -> None:
+    """To who calls again. In a new folder there is nothing to say, nor where all will be made anew."""
+    if not any((run_dir / stage.name).exists() for stage in stages):
+        return  # and no input is read for it
+    found = read_run_status(run_dir, stages).stages
+    num_done = sum(stage.state == "done" for stage in found)
+    begun = [stage.stage for stage in found if stage.state == "partial"]
+    if num_done == len(stages):
+        progress.say(f"all {num_done} stages in {run_dir} are done already")
+    elif num_done or begun:
+        words = f"; begun: {', '.join(begun)}" if begun else ""
+        progress.say(f"goes on in {run_dir}: {num_done} of {len(stages)} stages are done{words}")
+
+
 def _unfinished(run_dir: Path, stages: Sequence[Stage]) -> list[str]:
-    states = {stage.stage: stage.state for stage in read_run_status(run_dir, stages).stages}
-    return [stage.name for stage in stages if states[stage.name] != "done"]
+    return [stage.stage for stage in read_run_status(run_dir, stages).stages if stage.state != "done"]
 
 
 def _refuse_missing(run_dir: Path, stages: Sequence[Stage]) -> None:

@@ -230,9 +230,12 @@ def test_a_signal_keeps_what_is_finished(scripted_model: Path, tmp_path: Path, n
         [sys.executable, "-c", STOPPED_BY_A_SIGNAL, *arguments, name], check=False, capture_output=True, text=True
     )
     assert stopped.returncode == 130
-    assert stopped.stderr == "stopped; what was finished is kept, and the same command goes on from there\n"
+    assert stopped.stderr == f"stopped; what was finished is kept. To go on: forklock {' '.join(arguments)}\n"
     assert len(by_key(tmp_path / "run")) == 7
-    subprocess.run([sys.executable, "-m", "forklock", *arguments], check=True, capture_output=True)
+    again = [sys.executable, "-m", "forklock", *arguments]
+    second, third = (subprocess.run(again, check=True, capture_output=True, text=True) for _ in range(2))
+    assert second.stderr == f"goes on in {tmp_path / 'run'}: 1 of 2 stages are done; begun: synthesize\n"
+    assert third.stderr == f"all 2 stages in {tmp_path / 'run'} are done already\n"
     assert len(by_key(tmp_path / "run")) == NUM_PROMPTS * NUM_SAMPLES
 
 

@@ -59,6 +59,9 @@ def test_a_board_has_a_line_for_each_part_at_work() -> None:
         board.show("two", None)
         board.set_done(1)
         assert shown() == [("stages", 1, 3), ("grade", 1, 10)]
+        long = f"stopping [now]; {'word ' * 30}end"
+        board.say(long)
+        assert f"{long}\n" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_log_gets_the_lines_of_every_part(

@@ -18,7 +18,7 @@ from forklock.parallel.workers import Job, num_at_once, take_in_processes
 from forklock.run_dir import Run, StorageError, run_stages, write_text
 from forklock.run_dir.atomic import remove
 from forklock.run_dir.manifest import MANIFEST_NAME
-from forklock.running import opened
+from forklock.running import opened, say_what_is_there
 from forklock.sweep.cells import plan_sweep, sweep_of
 
 FOLDER = "sweep"
@@ -41,6 +41,7 @@ def run_sweep(
             stages = planned.plan.closure(planned.wanted)
             if any(not (run.path / stage.name / MANIFEST_NAME).exists() for stage in stages):
                 session.check(pinned.evaluate.benchmarks)
+            say_what_is_there(run.path, stages)
             schedule = Schedule(stages)
             schedule.failures = failures
             num_workers = num_at_once(pinned, num_parallel)
