@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import early_interrupt
 import pytest
 import sweep_child
 from sandbox_cases import open_sandbox
@@ -98,12 +99,12 @@ def test_the_first_failure_stops_it_and_another_call_goes_on(
 
 @pytest.mark.slow
 def test_stopped_and_called_again_it_equals_one_that_ran_through(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(workers, "_work", sweep_child.work)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     running.run_evaluation(recipe, whole)
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("spawn")
     for at_event, number in [(2, signal.SIGKILL), (9, signal.SIGINT), (3, signal.SIGKILL)]:
         at_event += len({event.stage for event in read_events(stopped) if event.event == "stage_finished"})
         child = context.Process(target=sweep_child.evaluation, args=(recipe, stopped, at_event, number))
@@ -112,9 +113,26 @@ def test_stopped_and_called_again_it_equals_one_that_ran_through(
         assert child.exitcode == (-number if number == signal.SIGKILL else 1), f"{number} at {at_event} did not come"
         with (stopped / "run.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # until the last worker has ended: it was lent the lock
+        said = capfd.readouterr().err
+        assert ("stopping: " in said) == (number == signal.SIGINT)
     running.run_evaluation(recipe, stopped, num_parallel=2)
     assert contents(recipe, stopped) == contents(recipe, whole)
     assert running.repair(stopped) == ()
+
+
+@pytest.mark.slow
+def test_workers_that_are_interrupted_while_they_load_end_without_a_word(
+    recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = multiprocessing.get_context("spawn").Process(
+        target=early_interrupt.evaluation, args=(recipe, tmp_path / "run")
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    said = capfd.readouterr().err
+    assert "stopping: " in said
+    assert "Traceback" not in said
 
 
 def test_a_recipe_asks_for_no_more_than_there_is_room_for(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:

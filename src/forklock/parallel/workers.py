@@ -7,11 +7,12 @@ process that started them, however that one ends.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -97,7 +98,7 @@ def take_in_processes(run: Run, schedule: Schedule, job: Job, num_workers: int) 
                         jobs.append(worker.job)
             run.lock.describe()
         finally:
-            _end(run, workers)
+            _end(run, workers, board)
 
 
 def _hand_out(run: Run, schedule: Schedule, workers: list[_Worker], jobs: list[Job]) -> None:
@@ -106,7 +107,8 @@ def _hand_out(run: Run, schedule: Schedule, workers: list[_Worker], jobs: list[J
         if worker.stage is None and (stage := schedule.take(worker.model)) is not None:
             worker.begin(stage)
     while jobs and (stage := schedule.take()) is not None:
-        workers.append(_start(run, jobs.pop(0)))
+        with _interrupts_wait():
+            workers.append(_start(run, jobs.pop(0)))
         workers[-1].begin(stage)
 
 
@@ -143,6 +145,17 @@ def _how(code: int | None) -> str:
     return f"with exit code {code}; its own words stand above"
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """In a process that is started meanwhile, too, until it is ready for them: one that still loads its modules has
+    nothing to put away, and a traceback would be all that it could answer."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _start(run: Run, job: Job) -> _Worker:
     assert isinstance(run.lock, RunLock)
     context = multiprocessing.get_context("spawn")
@@ -153,8 +166,11 @@ def _start(run: Run, job: Job) -> _Worker:
     return _Worker(process, ours, job)
 
 
-def _end(run: Run, workers: Sequence[_Worker]) -> None:
+def _end(run: Run, workers: Sequence[_Worker], board: Board) -> None:
     """Idle workers are told to leave; one at work is interrupted, as by Ctrl-C, and its last words are kept."""
+    if num_at_work := sum(worker.stage is not None for worker in workers):
+        who = "1 stage puts away what it has" if num_at_work == 1 else f"{num_at_work} stages put away what they have"
+        board.say(f"stopping: {who} finished; this can take some seconds")
     for worker in workers:
         with suppress(ProcessLookupError, BrokenPipeError):
             if worker.stage is None:
@@ -189,12 +205,14 @@ def _work(job: Job, run_dir: Path, lock: Any, connection: Connection, starter: i
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.devices)
     run = Run(run_dir, lock, Events(connection.send))
     with suppress(KeyboardInterrupt, EOFError), Session(job.recipe, allow_unsafe=job.allow_unsafe) as session:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         stages = whole_plan(job.recipe, session).stages
         while (name := connection.recv()) is not None:
             stage = stages[name]
             if not stage.name.startswith(f"{FAMILY}/"):
                 session.release()
             connection.send(outcome_of(run, stage))
+    gc.freeze()  # the interpreter's last search for garbage, all through torch, would keep whoever waits for seconds
 
 
 def outcome_of(run: Run, stage: Stage) -> Outcome:
