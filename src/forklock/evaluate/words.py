@@ -61,7 +61,8 @@ def sentences_about(benchmark: dict[str, Any], student: str, form: Form, k: int)
     k, stage, num_points = (contests[0][key] for key in ("k", "student_stage", "num_student_points"))
     label, decoding = benchmark["labels"][student], setting_text(points[stage]["decoding"])
     if num_points > 1 and stage == own_stage:
-        yield "undefined", f"pass@{k}: none of the {num_points} decodings of {label} is above its own ({decoding})."
+        none_better = f"none of the {num_points} decodings of {label} is above its own ({decoding})"
+        yield "undefined", f"pass@{k}: {none_better}, so that best against best is what stands above."
         return
     who = f"{label} at the best of its {num_points} decodings" if num_points > 1 else label
     for base_stage in dict.fromkeys(contest["base_stage"] for contest in contests):
