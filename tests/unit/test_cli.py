@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forklock import running
+from forklock import cli, running
 from forklock.commands import folders
 from forklock.run_dir import RunStatus, StageStatus
 
@@ -78,6 +78,50 @@ def test_a_wrong_recipe_exits_with_2_says_why_and_creates_nothing(tmp_path: Path
     assert "train.learnig_rate: unknown key (did you mean `learning_rate`?)" in message
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("evaluate.base_temperature=[1.0]", "base_temperature: unknown key (did you mean `base_temperatures`?)"),
+        ("trian.epochs=1", "trian: unknown key (did you mean `train`?)"),
+        ("microworld.base=frim", "'frim' is none of leaky, firm (did you mean `firm`?)"),
+    ],
+)
+def test_a_misspelt_setting_leaves_a_run_folder_as_it_is(setting: str, said: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / "runs" / "demo"
+    run_dir.mkdir(parents=True)
+    files = {"run.json": '{"schema_version": 1}\n', "recipe.toml": 'name = "demo"\n'}
+    for name, text in files.items():
+        (run_dir / name).write_text(text)
+    done = forklock("run", "demo", "--set", setting, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert {path.name: path.read_text() for path in run_dir.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [
+        ("/bin/forklock", "forklock run 'my recipe.toml' --set seed=1"),
+        (".venv/bin/forklock", ".venv/bin/forklock run 'my recipe.toml' --set seed=1"),
+        ("/lib/forklock/__main__.py", "forklock run 'my recipe.toml' --set seed=1"),
+    ],
+)
+def test_a_stopped_command_is_named_so_that_it_can_be_typed_again(
+    program: str, typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(cli.sys, "argv", [program, "run", "my recipe.toml", "--set", "seed=1"])
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == cli.INTERRUPTED
+    assert capsys.readouterr().err == f"stopped; what was finished is kept. To go on: {typed}\n"
 
 
 def test_an_error_is_json_too_when_json_was_asked_for() -> None:
