@@ -15,12 +15,13 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from forklock import progress
 from forklock.cluster.nodes import Fit, fit_stages
 from forklock.config import ClusterConfig
 from forklock.errors import ForklockError
 from forklock.evaluate import Session
 from forklock.parallel.schedule import Schedule
-from forklock.parallel.workers import STOPPING_S, Job, Outcome, keep, outcome_of
+from forklock.parallel.workers import STOPPING_S, Job, Outcome, keep, outcome_of, stopping
 from forklock.run_dir import Event, Run, RunDirError
 from forklock.run_dir.events import Events
 from forklock.run_dir.lock import LockElsewhere
@@ -94,6 +95,7 @@ def _stop(running: list[Any]) -> None:
     for task in running:
         ray.cancel(task)
     if running:
+        progress.say(stopping(len(running)))
         ray.wait(running, num_returns=len(running), timeout=STOPPING_S)
 
 

@@ -169,8 +169,7 @@ def _start(run: Run, job: Job) -> _Worker:
 def _end(run: Run, workers: Sequence[_Worker], board: Board) -> None:
     """Idle workers are told to leave; one at work is interrupted, as by Ctrl-C, and its last words are kept."""
     if num_at_work := sum(worker.stage is not None for worker in workers):
-        who = "1 stage puts away what it has" if num_at_work == 1 else f"{num_at_work} stages put away what they have"
-        board.say(f"stopping: {who} finished; this can take some seconds")
+        board.say(stopping(num_at_work))
     for worker in workers:
         with suppress(ProcessLookupError, BrokenPipeError):
             if worker.stage is None:
@@ -186,6 +185,12 @@ def _end(run: Run, workers: Sequence[_Worker], board: Board) -> None:
                 if isinstance(message := worker.connection.recv(), Event):
                     keep(run, message)
         worker.connection.close()
+
+
+def stopping(num_stages: int) -> str:
+    """What those are told who wait for it."""
+    who = "1 stage puts away what it has" if num_stages == 1 else f"{num_stages} stages put away what they have"
+    return f"stopping: {who} finished; this can take some seconds"
 
 
 def keep(run: Run, event: Event) -> None:
