@@ -55,14 +55,15 @@ app.add_typer(microworld.app, name="microworld", no_args_is_help=True)
 INTERRUPTED = 130
 
 
-def main() -> None:
-    """Entry point: errors that the user can mend are shown as messages."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: errors that the user can mend are shown as messages. Arguments are those of `sys.argv`, or others in
+    their place."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as clean as Ctrl-C
     # Before torch is loaded: threads that spin while they wait cost a small model nine tenths of its speed where
     # anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        app(arguments)
     except SystemExit as stop:
         if stop.code == INTERRUPTED and not isinstance(stop, TakenThere):
             _say_interrupted()

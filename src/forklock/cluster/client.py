@@ -47,7 +47,7 @@ class Errand:
         head = ray.get_runtime_context().gcs_address
         # The kernel tells of a parent's death by the thread that started the child; an actor's stay as long as it.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "forklock.cluster.errand", str(os.getpid()), *arguments, "--cluster", head],
+            [sys.executable, "-m", "forklock.cluster.errand", str(os.getpid()), head, *arguments],
             cwd=folder,
             env={**_settings_of_node(), "COLUMNS": str(num_columns)},
             stdin=subprocess.DEVNULL,

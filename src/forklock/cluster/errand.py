@@ -1,4 +1,5 @@
-"""`python -m forklock.cluster.errand PARENT ARGUMENTS`: the command line, which stops as after Ctrl-C with PARENT."""
+"""`python -m forklock.cluster.errand PARENT HEAD ARGUMENTS`: the command line on the cluster of HEAD; it stops as after
+Ctrl-C when PARENT ends."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from forklock.sandbox import linux
 
 
 def main() -> None:
-    linux.die_with(int(sys.argv[1]), signal.SIGTERM)
-    sys.argv = ["forklock", *sys.argv[2:]]
-    cli.main()
+    parent, head, *typed = sys.argv[1:]
+    linux.die_with(int(parent), signal.SIGTERM)
+    sys.argv = ["forklock", *typed]  # what words name as the command to go on with
+    cli.main([*typed, "--cluster", head])
 
 
 if __name__ == "__main__":
