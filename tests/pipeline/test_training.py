@@ -88,16 +88,32 @@ def test_killed_anywhere_and_run_again_gives_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["before_endings", "after_endings"])
+@pytest.mark.parametrize(
+    ("settings", "fault", "at"),
+    [
+        ({}, "before_endings", 0),
+        ({}, "after_endings", 0),
+        ({"checkpoint_every_steps": 2}, "before_health", 1),
+        ({"checkpoint_every_steps": 2, "target": "soft", "layout": "packed"}, "after_health", 1),
+        ({"checkpoint_every_steps": 2, "lora": LoraConfig(dropout=0.3)}, "before_card", 1),
+        ({"checkpoint_every_steps": 4}, "after_card", 0),
+    ],
+    ids=lambda case: str(case),
+)
 def test_a_training_that_is_over_is_not_done_again(
-    fault: str, processes: multiprocessing.context.ForkServerContext, tiny_model: TinyModel, tmp_path: Path
+    settings: dict[str, Any],
+    fault: str,
+    at: int,
+    processes: multiprocessing.context.ForkServerContext,
+    tiny_model: TinyModel,
+    tmp_path: Path,
 ) -> None:
-    """Killed while completions are drawn from the trained model: the next call, which would die at a step, takes none;
-    what it makes is what an undisturbed one does."""
-    model, settings = tiny_model("qwen3"), {"steps": 3}
+    """Killed while completions are drawn from the trained model, or after the last step and before it is written: the
+    next call, which would die at a step, takes none; what it makes is what an undisturbed one does."""
+    model, settings = tiny_model("qwen3"), {"steps": 3, **settings}
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     assert run_child(processes, model, undisturbed, settings) == 0
-    assert run_child(processes, model, disturbed, settings, fault) == -signal.SIGKILL
+    assert run_child(processes, model, disturbed, settings, fault, at) == -signal.SIGKILL
     assert run_child(processes, model, disturbed, settings, "before_step") == 0
     for file in ("model/model.safetensors", "curve.csv", "summary.json"):
         assert (undisturbed / "train" / file).read_bytes() == (disturbed / "train" / file).read_bytes()
@@ -301,6 +317,25 @@ def test_a_disk_without_room_for_a_checkpoint_is_noticed_before_it_is_written(
             run_training(recipe, tmp_path, SAMPLES)
         assert not list((tmp_path / "train").rglob("*.safetensors"))
     assert (run_training(recipe, tmp_path, SAMPLES) / "model" / "model.safetensors").exists()
+
+
+def test_a_disk_with_room_for_the_model_alone_is_enough_in_the_end(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step is kept for a kill to come only where there is room for that too."""
+
+    class Usage(NamedTuple):
+        free: int
+
+    model = tiny_model("qwen3")
+    num_bytes = 4 * sum(weight.numel() for weight in weights(model).values())
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: Usage(free=4 * num_bytes - 1))
+    monkeypatch.setattr(loop, "save_state", None)
+    folder = run_training(make_recipe(model, checkpoint_every_steps=4), tmp_path, SAMPLES)
+    assert (folder / "model" / "model.safetensors").exists()
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: Usage(free=4 * num_bytes))
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        run_training(make_recipe(model, checkpoint_every_steps=4, steps=3), tmp_path, SAMPLES)
 
 
 def test_what_cannot_be_done_is_refused(tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,8 @@ def test_a_sharded_training_killed_anywhere_goes_on_to_the_same_bits(
     # What two left, one goes on with; and one's work two.
     shutil.copytree(disturbed, tmp_path / "alone")
     alone = run_training(make_recipe(model, record_target=True, **settings), tmp_path / "alone", SAMPLES)
-    assert launch(processes, model, disturbed, settings) == [0, 0]
+    assert launch(processes, model, disturbed, settings, fault=("before_health", 1), rank=1)[1] == -signal.SIGKILL
+    assert launch(processes, model, disturbed, settings, fault=("before_step", 0)) == [0, 0]  # no step is left to take
     for name in ("checkpoint-000004", "checkpoint-000006", "model"):
         one, other = undisturbed / "train" / name, disturbed / "train" / name
         assert {path.name: path.read_bytes() for path in one.iterdir()} == {

@@ -12,7 +12,7 @@ import torch
 from train_cases import STOP, make_recipe, make_sample, run_training
 
 from forklock.sampling import Sample
-from forklock.train import endings, follow, launch, loop, worker
+from forklock.train import endings, follow, launch, loop, stop_health, worker
 
 SAMPLES = [make_sample(number) for number in range(30)]
 EVEN_POSITIONS = 30
@@ -41,7 +41,8 @@ def train_as_rank(rank: int, port: int, model: str, run_dir: str, settings: dict
 
 
 def train(model: str, run_dir: str, settings: dict[str, Any], fault: str = "none", at: int = 0) -> None:
-    """`before_step` and `after_step` count steps from 0; `card` and `state` count checkpoints from 0."""
+    """`before_step` and `after_step` count steps from 0; `card` and `state` count checkpoints from 0; `health` is
+    measured on the base (0) and on the trained model (1)."""
     torch.set_num_threads(1)
     calls = 0
 
@@ -65,6 +66,8 @@ def train(model: str, run_dir: str, settings: dict[str, Any], fault: str = "none
         loop.save_state = dying(loop.save_state, after=when == "after")
     elif what == "endings":
         endings.measure_endings = dying(endings.measure_endings, after=when == "after")
+    elif what == "health":
+        stop_health.stop_probability = dying(stop_health.stop_probability, after=when == "after")
     elif what == "card":  # weights are written, the folder is not finished
         worker.write_card = dying(worker.write_card, after=when == "after")
     samples = EVEN_SAMPLES if settings.pop("is_even", False) else SAMPLES

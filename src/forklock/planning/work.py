@@ -110,7 +110,7 @@ class Counter:
             num_steps=num_steps,
             num_tokens=draws * _value(self.rates.synthesis_tokens),
             num_bytes=self.disk.model_bytes(settings) * (1 + num_checkpoints),
-            num_scratch_bytes=self.disk.state_bytes(settings) if num_checkpoints else 0.0,
+            num_scratch_bytes=0.0 if every is None else self.disk.state_bytes(settings),
         )
 
     def _num_trained_on(self, num_samples: int, num_each: float, train: TrainConfig, config: Any) -> int:

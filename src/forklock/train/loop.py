@@ -95,6 +95,8 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
             every = settings.checkpoint_every_steps
             if every is not None and point.step % every == 0 and point.step < schedule.num_steps:
                 _checkpoint(job, schedule.num_steps, objective, optimizer, curve)
+    if settings.checkpoint_every_steps is not None and num_resumed < schedule.num_steps:
+        _keep_last_step(job, objective, optimizer, curve)
     trained = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings, accelerator)
     if not job.has(MODEL):
         _require_space(job.scratch, job.model_bytes, MODEL)
@@ -244,11 +246,22 @@ def _checkpoint(
     save_state(job.scratch, objective, optimizer, curve)
 
 
+def _keep_last_step(job: Job, objective: Objective, optimizer: torch.optim.Optimizer, curve: list[CurvePoint]) -> None:
+    """So that a kill before the model is whole takes no step again; where the disk has room for it besides the model."""
+    if _free_bytes(job.scratch) >= num_state_bytes(objective) + job.model_bytes:
+        save_state(job.scratch, objective, optimizer, curve)
+
+
 def _require_space(folder: Path, num_bytes: int, name: str) -> None:
-    free = shutil.disk_usage(folder).free
+    free = _free_bytes(folder)
     if free < num_bytes:
         raise TrainingError(
             f"{name} needs {num_bytes / 2**20:,.1f} MiB, and {free / 2**20:,.1f} MiB are "
             f"free on the file system of {folder.parent}. Nothing was written; earlier checkpoints are safe. Free "
             "space there and run the same command again to go on"
         )
+
+
+def _free_bytes(folder: Path) -> int:
+    """The same for all processes, each of which calls this: as they were before any of them went on to write."""
+    return min(gather_object([shutil.disk_usage(folder).free]))
