@@ -31,6 +31,7 @@ from forklock.seeds import derive_seed
 
 BASE = "evaluate/base-livecodebench-v6-t0.7-k20-p0.8"
 STUDENT = "evaluate/student-livecodebench-v6-t1.1-k20-p0.8"
+FORGETS = "the model is losing its [stop] token"
 WANTED = ["passed", "wrong_answer", "compile_error", "no_code"]
 """Of each of ANSWERS."""
 
@@ -75,6 +76,7 @@ def fake_training(monkeypatch: pytest.MonkeyPatch) -> None:
             shutil.copytree(recipe.model.path, folder, dirs_exist_ok=True)
             write_script(folder, [*ANSWERS, ANSWERS[0], ANSWERS[0]])
         stage_dir.write_text("summary.json", "{}")
+        stage_dir.warn(FORGETS)
 
     monkeypatch.setattr(stages.train, "run", train)
 
@@ -193,7 +195,11 @@ def test_the_command_prints_a_table_and_json(recipe: Recipe, tmp_path: Path) -> 
         "pass@1: +SSD (T=1.1 k=20 p=0.8) ",
     ):
         assert words in result.stdout, result.stdout
-    as_json = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert result.stderr.splitlines()[-1] == f"warning train: {FORGETS}"
+    again = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    assert again.stderr.splitlines()[-1] == f"warning train: {FORGETS}"
+    assert FORGETS not in CliRunner().invoke(app, [*arguments, "--only", "base"], catch_exceptions=False).stderr
+    as_json = json.loads(again.stdout)
     assert as_json["benchmarks"]["livecodebench-v6"]["student"] == STUDENT
     for sentence in as_json["benchmarks"]["livecodebench-v6"]["verdict"]:
         assert " ".join(sentence.split()) in " ".join(result.stdout.split())

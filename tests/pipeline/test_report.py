@@ -301,13 +301,19 @@ def test_the_command_names_the_page(run_dir: Path) -> None:
 
 
 def test_a_run_ends_with_its_report(run_dir: Path) -> None:
+    manifest = run_dir / "train" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "warnings": ["it forgets to stop"]}))
     arguments = ["run", str(run_dir / "recipe.toml"), "--run-dir", str(run_dir)]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == f"Report: {run_dir / 'report.html'}"
     assert (run_dir / "report.html").is_file()
+    assert "warning train: it forgets to stop\n" in result.stderr
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
     assert found["report"] == str(run_dir / "report.html")
+    for command, times in (("analyze", 1), ("train", 0)):  # training prints its own warnings with its counts
+        result = CliRunner().invoke(app, [command, *arguments[1:], "--json"], catch_exceptions=False)
+        assert result.stderr.count("warning train: it forgets to stop\n") == times
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ def test_the_command_says_what_failed_and_exits_with_1(recipe: Recipe, tmp_path:
     use_fake_training()
     result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 0
+    assert result.stderr.count("warning students/train-t") == NUM_TRAININGS
     assert json.loads(result.stdout)["num_cells_by_state"] == {"done": NUM_CELLS}
 
 

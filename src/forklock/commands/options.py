@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,18 @@ def console(*, stderr: bool = False) -> Console:
 def print_place(name: str, place: Path | str) -> None:
     """On one line, however long, so that it can be copied."""
     console().print(f"{name}: {place}", soft_wrap=True, highlight=False)
+
+
+def print_warnings(folder: Path, stages: Iterable[str]) -> None:
+    """What is amiss with what these stages made, as their manifests keep it. Standard error has it with --json too."""
+    from forklock.run_dir import read_manifest
+    from forklock.run_dir.manifest import MANIFEST_NAME
+
+    for stage in stages:
+        if (path := folder / stage / MANIFEST_NAME).exists():
+            for text in read_manifest(path).warnings:
+                line = f"[bold yellow]warning[/] {stage}: {escape(text)}"
+                console(stderr=True).print(line, soft_wrap=True, highlight=False)
 
 
 def escape(text: str) -> str:

@@ -19,6 +19,7 @@ from forklock.commands.options import (
     console,
     print_json,
     print_place,
+    print_warnings,
     run_to_take,
 )
 from forklock.train import launch
@@ -41,6 +42,7 @@ def run(
     from forklock.report import REPORT_FILE, build
 
     built = build(folder)
+    print_warnings(folder, running.plan_of(composed).stages)
     training = running.plan_of(composed).trainings["student"]
     places = {"Forks and locks": "analyze", "Model": f"{training}/model", "Report": REPORT_FILE}
     if as_json:
@@ -93,13 +95,15 @@ def train(
     composed, folder = run_to_take(recipe, run_dir, [*(overrides or []), *on_processes], cluster)
     with launch.leading():
         summary = running.run_until(composed, folder, "train")
+    plan = running.plan_of(composed)
+    training = plan.trainings["student"]
+    print_warnings(folder, [stage.name for stage in plan.closure([training])[:-1]])  # of rounds before the last
     if as_json:
         print_json({"run_dir": str(folder), **summary})
         return
     from forklock.train.report import render
 
     console().print(render(summary))
-    training = running.plan_of(composed).trainings["student"]
     print_place("Model", folder / training / "model")
 
 
@@ -128,6 +132,8 @@ def evaluate(
     )
     from forklock.evaluate.outcome import conclude, draw
 
+    if only != "base":
+        print_warnings(folder, running.plan_of(composed).stages)
     outcome = conclude(composed, running.plan_of(composed).points, folder)
     if not as_json:  # before anything is drawn, for which the disk may be too full
         _show_outcome(outcome)
@@ -150,6 +156,7 @@ def analyze(
 
     composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     summary = running.run_until(composed, folder, "analyze")
+    print_warnings(folder, [stage.name for stage in running.plan_of(composed).closure(["analyze"])])
     if as_json:
         print_json({"run_dir": str(folder), **summary})
         return

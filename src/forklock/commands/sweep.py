@@ -15,6 +15,7 @@ from forklock.commands.options import (
     console,
     print_json,
     print_place,
+    print_warnings,
     run_to_take,
 )
 
@@ -37,10 +38,12 @@ def sweep(
 
     composed, folder = run_to_take(recipe, run_dir, overrides, cluster)
     failures = run_sweep(composed, folder, num_parallel=num_parallel, allow_unsafe=unsafe)
+    from forklock.sweep.cells import plan_sweep
     from forklock.sweep.conclude import conclude
     from forklock.sweep.table import render
 
     report = conclude(composed, folder)
+    print_warnings(folder, plan_sweep(composed).plan.stages)
     if as_json:
         print_json({"run_dir": str(folder), **report})
     else:

@@ -247,7 +247,7 @@ def _checkpoint(
 
 
 def _keep_last_step(job: Job, objective: Objective, optimizer: torch.optim.Optimizer, curve: list[CurvePoint]) -> None:
-    """So that a kill before the model is whole takes no step again; where the disk has room for it besides the model."""
+    """So that a kill before the model is whole takes no step again; where there is room for it besides the model."""
     if _free_bytes(job.scratch) >= num_state_bytes(objective) + job.model_bytes:
         save_state(job.scratch, objective, optimizer, curve)
 
