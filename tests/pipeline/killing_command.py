@@ -20,6 +20,7 @@ def _save_and_kill(scratch: Path, *arguments: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "command", "0":
             os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()  # or, where the command is slow to end, one more step would be taken
 
 
 if os.environ.get("VICTIM"):
