@@ -9,6 +9,7 @@ import multiprocessing
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from forklock.train import TrainingError, loop, objective, worker
 from forklock.train.data import Counts
 from forklock.train.model_folder import generation_config, write_card
 from forklock.train.report import render
+from forklock.train.schedule import MIN_HELD_OUT, is_held_out
 
 TinyModel = Callable[[str], Path]
 
@@ -188,6 +190,10 @@ def test_adapters_are_merged_or_kept(kind: str, tiny_model: TinyModel, tmp_path:
             assert weights(folder).keys() == weights(base).keys()
         else:
             model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
+        assert AutoTokenizer.from_pretrained(folder).chat_template == AutoTokenizer.from_pretrained(base).chat_template
+        generation = GenerationConfig.from_pretrained(folder)
+        assert (generation.temperature, generation.top_k, generation.top_p) == (1.1, 20, 0.8)
+        assert f"LoRA of rank 4, {'merged' if merge else 'an adapter'}" in (folder / "README.md").read_text()
         with torch.no_grad():
             logits.append(model(token_ids).logits)
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-4)
@@ -300,6 +306,26 @@ def test_a_gradient_that_is_no_number_is_traced_to_its_samples(
     assert str(caught.value).count("prompt-") == (1 if is_one_alone else 30)
 
 
+def test_a_model_without_finite_probabilities_is_not_written(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A held-out sample has a token of which no embedding is left; every step's loss is finite."""
+    base, unknown = tmp_path / "base", 250
+    shutil.copytree(tiny_model("qwen3"), base)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.get_input_embeddings().weight.data[unknown] = float("nan")
+    model.save_pretrained(base)
+    samples = [
+        make_sample(number, with_target=False, token_ids=(5, 6, STOP), finish_reason="stop", prompt_token_ids=(7, 8))
+        for number in range(1200)
+    ]
+    held_out = [number for number, sample in enumerate(samples) if is_held_out(sample.prompt_id)]
+    assert len(held_out) >= MIN_HELD_OUT
+    samples[held_out[3]] = replace(samples[held_out[3]], prompt_token_ids=(7, unknown))
+    with pytest.raises(TrainingError, match=r"after step 2: the model has no finite probabilities where held-out"):
+        run_training(make_recipe(base, steps=2, checkpoint_every_steps=1), tmp_path / "run", samples)
+    assert (tmp_path / "run" / "train" / "checkpoint-000001").is_dir()
+    assert not (tmp_path / "run" / "train" / "model").exists()
+
+
 def test_a_disk_without_room_for_a_checkpoint_is_noticed_before_it_is_written(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,11 +374,17 @@ def test_what_cannot_be_done_is_refused(tiny_model: TinyModel, tmp_path: Path, m
 
 
 def test_samples_of_another_tokenizer_are_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen3"))
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model("qwen3"), model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
     record = tmp_path / FROZEN_MODEL_FILE
     worker._check_tokenizer(tmp_path, tokenizer, "m")  # samples from elsewhere say nothing
     record.write_text(json.dumps({"weights": None, "tokenizer": tokenizer_digest(tokenizer)}))
     worker._check_tokenizer(tmp_path, tokenizer, "m")
     tokenizer.add_tokens(["another"])
-    with pytest.raises(TrainingError, match=r"model\.path = 'm': its tokenizer is not the one"):
-        worker._check_tokenizer(tmp_path, tokenizer, "m")
+    tokenizer.save_pretrained(model)
+    with pytest.raises(TrainingError, match="tokens_per_device"):  # the samples are there now
+        run_training(make_recipe(model, tokens_per_device=3), tmp_path / "run", SAMPLES)
+    shutil.copy(record, tmp_path / "run" / "synthesize")
+    with pytest.raises(TrainingError, match=rf"model\.path = '{model}': its tokenizer is not the one"):
+        run_training(make_recipe(model), tmp_path / "run", SAMPLES)

@@ -98,6 +98,11 @@ def train(job: Job, objective: Objective, accelerator: Accelerator) -> Outcome:
     if settings.checkpoint_every_steps is not None and num_resumed < schedule.num_steps:
         _keep_last_step(job, objective, optimizer, curve)
     trained = stop_health.stop_probability(objective, watched, job.stop_token_ids, settings, accelerator)
+    if trained is not None and not math.isfinite(trained):  # of the last step's weights no loss was taken
+        raise TrainingError(
+            f"after step {schedule.num_steps}: the model has no finite probabilities where {measured_on} end. It was "
+            "not written; checkpoints before that step are good. Lower train.learning_rate, or look at those samples"
+        )
     if not job.has(MODEL):
         _require_space(job.scratch, job.model_bytes, MODEL)
         job.write(MODEL, schedule.num_steps, schedule.num_steps, objective)
