@@ -269,4 +269,5 @@ def _require_space(folder: Path, num_bytes: int, name: str) -> None:
 
 def _free_bytes(folder: Path) -> int:
     """The same for all processes, each of which calls this: as they were before any of them went on to write."""
-    return min(gather_object([shutil.disk_usage(folder).free]))
+    free: list[int] = gather_object([shutil.disk_usage(folder).free])
+    return min(free)
