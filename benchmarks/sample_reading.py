@@ -5,6 +5,7 @@ each side reads them into training sequences in a process of its own. `ours` and
 memory besides what the process had before. 400 samples, or as many as `--num` says.
 
 2026-11-21, `--num 10000`, other load on the machine: 6.1 s against 66.4, 1,318 MiB against 3,142.
+With TOKENS at 8,192 the arrays take 2,541 MiB, and 10.1 s of one core.
 """
 
 from __future__ import annotations
