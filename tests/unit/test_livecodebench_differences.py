@@ -22,7 +22,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "sandbox.md"
 TITLE = "## Where LiveCodeBench's grader and ours differ"
 STDIN_TESTS = [("1 2\n", "3\n"), ("3 4\n", "7\n")]
 FUNCTION_TESTS = [("0", "1"), ("1", "2")]
-SLOW = ("time:", "how time ends:")
+SLOW = ("time:", "how time ends:", "a table that grows")
 """Rows whose programs take seconds by their nature."""
 
 
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     @property
     def tests(self) -> list[tuple[str, str]]:
         tests = FUNCTION_TESTS if self.is_function else STDIN_TESTS
-        return tests[:1] if self.what.startswith(SLOW) else tests
+        return tests[:1] if self.what.startswith(SLOW[:2]) else tests
 
 
 def rows() -> list[Row]:
@@ -51,7 +51,9 @@ def rows() -> list[Row]:
     ]
 
 
-ROWS = rows()
+LONG = Row("source", "passes", "compile_error", f"print(sum(map(int, input().split())))\n#{'x' * (5 << 20)}")
+"""What the page says beneath the table."""
+ROWS = [*rows(), LONG]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 def test_the_table_is_read_whole() -> None:
     section = PAGE.read_text(encoding="utf-8").partition(TITLE)[2].partition("\n## ")[0]
-    assert len(ROWS) == sum(line.startswith("| ") for line in section.splitlines()) - 1
+    assert len(ROWS[:-1]) == sum(line.startswith("| ") for line in section.splitlines()) - 1
     assert len({row.program for row in ROWS}) == len(ROWS) > 20
     assert {row.official for row in ROWS} == {"passes", "fails"}
     assert {row.ours for row in ROWS} <= set(VerdictName)

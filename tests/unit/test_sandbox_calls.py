@@ -367,14 +367,49 @@ def test_state_of_its_own_does_not_help_a_wrong_program(sandbox: Sandbox) -> Non
         assert score(sandbox, source).verdict == "wrong_answer"
 
 
+def program_on_page(word: str) -> str:
+    section = PAGE.read_text(encoding="utf-8").partition("## Calls of one program share a process")[2]
+    programs = [block.partition("```")[0] for block in section.partition("\n## ")[0].split("```python\n")[1:]]
+    [found] = [program for program in programs if word in program]
+    return found
+
+
 def test_state_in_a_module_helps_as_the_page_says(sandbox: Sandbox) -> None:
     """The one way that is left, named openly: each call alone would give 1."""
-    section = (
-        PAGE.read_text(encoding="utf-8").partition("## Calls of one program share a process")[2].partition("\n## ")[0]
-    )
-    source = section.partition("```python\n")[2].partition("```")[0]
+    source = program_on_page("math.n")
     assert score(sandbox, source).verdict == "passed"
     assert [alone(sandbox, source, [x], LONG).value for x in range(3)] == [1, 1, 1]
+
+
+def test_a_table_made_bit_by_bit_is_none_that_one_call_alone_could_not_make(sandbox: Sandbox) -> None:
+    """A process that has used half of the limit, 2 s, is asked no more, and no answer takes more than 4% of it. So none
+    that shares a process finds more than 54 entries of 0.02 s."""
+    results = sandbox.call_function(program_on_page("math.table"), "f", [[x] for x in range(60)], Limits(cpu_s=2.0))
+    for x, result in enumerate(results):
+        assert result.value == x + 1
+        if not result.is_shared:
+            assert result.cpu_s >= (x + 1) * 0.02
+            break
+        assert x < 54
+
+
+def test_chance_is_given_a_second_look(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the program draws, a test is passed where one of its looks was right. That none of 200 is first wrong and
+    then right has a chance of (3/4)^200, below 1e-24."""
+    looks: list[list[bool]] = [[] for _ in range(200)]
+    call = Sandbox.call_function
+
+    def watched(self: Sandbox, source: str, name: str, calls: list[list[int]], limits: Limits) -> Iterator[CallResult]:
+        for [x], result in zip(calls, call(self, source, name, calls, limits), strict=True):
+            looks[x].append(result.value == x + 1)
+            assert result.is_shared is (len(looks[x]) == 1)
+            yield result
+
+    monkeypatch.setattr(Sandbox, "call_function", watched)
+    found = score(sandbox, program_on_page("os.urandom"), num_tests=200, runs_all=True)
+    assert found.num_tests_passed == sum(map(any, looks))
+    assert all(look in ([True], [False, True], [False, False]) for look in looks)
+    assert [False, True] in looks
 
 
 def test_what_a_call_can_read_ahead_are_arguments_alone(sandbox: Sandbox) -> None:

@@ -158,6 +158,17 @@ def test_what_one_test_changes_the_next_does_not_see(sandbox: Sandbox) -> None:
     assert [result.text for result in sandbox.run_program(source, [""] * 3)] == ["False None False False\n"] * 3
 
 
+def test_the_first_seeds_are_the_same_in_every_worker_and_on_every_day(sandbox: Sandbox) -> None:
+    """`random.seed(0)` gives this number in every version of Python; `hash` differs between them."""
+    source = "import random\nprint(random.random(), hash('text'))"
+    with open_sandbox() as other:
+        [one], [two] = (list(each.run_program(source, [""])) for each in (sandbox, other))
+    assert one.text == two.text
+    assert one.text.startswith("0.8444218515250481 ")
+    [asked] = sandbox.run_program("import random\nrandom.seed()\nprint(random.random())", [""])
+    assert not asked.text.startswith("0.8444218515250481")
+
+
 def test_a_program_that_does_not_compile_never_runs(sandbox: Sandbox) -> None:
     for source in (
         "print(1)\nif",

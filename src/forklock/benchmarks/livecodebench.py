@@ -1,6 +1,6 @@
 """LiveCodeBench's code generation: contest problems by date, as whole programs or as a method of `Solution`.
 
-Results are compared as its official grader compares them; `docs/benchmarks.md` lists where verdicts differ, and why.
+Results are compared as its official grader compares them; `docs/sandbox.md` lists where verdicts differ, and why.
 """
 
 from __future__ import annotations

@@ -64,8 +64,11 @@ def _prefer_inner_paths(setup: wire.Setup, *, has_namespaces: bool) -> None:
 
 
 def _warm_up(preload: tuple[str, ...]) -> None:
-    """Loads what programs often import, once, and takes the signals' defaults back."""
+    """Loads what programs often import, once, with a seed that is always the same, and takes the signals' defaults
+    back."""
     child.fork_hooks += _load_without_fork_hooks(preload)
+    if "random" in sys.modules:
+        sys.modules["random"].seed(0)  # as the hash seed: a program's first run and its next draw the same
     site = importlib.import_module("site")  # exit(), quit(): skipped at the start, with everything else of site
     site.setquit()
     site.setcopyright()
