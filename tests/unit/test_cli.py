@@ -146,6 +146,7 @@ def test_doctor_tells_what_is_here() -> None:
     assert 0 < float(findings["memory"]["detail"].split()[0]) <= installed_gib + 0.05
     assert all(row["mend"] for row in findings.values() if not row["is_fine"])
     assert "seccomp" in findings
+    assert "all of them together" in findings
     assert not {"bubblewrap", "Landlock"} & findings.keys()  # no program of ours runs in either
     assert "sandbox" in forklock("doctor").stdout
 

@@ -207,6 +207,30 @@ def test_root_under_another_number_is_found_out(sandbox: Sandbox) -> None:
     assert "limit on processes" in answer
 
 
+PROBE = (
+    "from forklock.sandbox.layers import probe\nfor layer in probe():\n    print(layer.name, layer.works, layer.detail)"
+)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
+def test_what_doctor_tries_is_what_grading_needs(sandbox: Sandbox) -> None:
+    """Each layer for itself works under another number too; only together they show what is missing."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    command = ["unshare", "--user", "--map-user=1234", "--map-group=1234", sys.executable]
+    told = [
+        subprocess.run(
+            [*before, sys.executable, "-c", PROBE], env={"PYTHONPATH": SOURCE, "PATH": os.environ["PATH"]},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for before in ([], command[:-1])
+    ]  # fmt: skip
+    for text in told:
+        assert "user namespace True works" in text
+    assert "all of them together True programs are isolated" in told[0]
+    assert "all of them together False missing: limit on processes: the kernel does not apply it" in told[1]
+
+
 WITHOUT_NAMESPACES = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" "$@"'
 
 

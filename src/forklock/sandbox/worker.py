@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from forklock.errors import ForklockError
@@ -57,6 +58,11 @@ SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 
 class SandboxUnavailableError(ForklockError):
     """Programs could not be isolated here. The message names what is missing."""
+
+    def __init__(self, message: str, missing: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+        """Layers that were refused, each with the reason; none where it did not come so far."""
 
 
 class WorkerError(Exception):
@@ -110,7 +116,8 @@ class Worker:
             raise SandboxUnavailableError(
                 "programs cannot be isolated here; missing: "
                 + "; ".join(names)
-                + ". `forklock doctor` says more. Running them unsafely is possible, and marked in every result"
+                + ". `forklock doctor` says more. Running them unsafely is possible, and marked in every result",
+                names,
             )
         assert tag == READY
         self.missing = tuple(names)
