@@ -1,4 +1,7 @@
-"""Hostile programs, each with what must become of it. `INPUT` goes in; `SECRET` must never be seen inside."""
+"""Hostile programs, each with what must become of it. `INPUT` goes in; `SECRET` must never be seen inside.
+
+In a source PORT stands for a port where this machine listens, GRADERS_FILE for one of its files, MUCH for 100 MB of text.
+"""
 
 # ruff: noqa: E501 - whole programs stand in these lines
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SECRET = "expected-answer-48151623"
+SECRET_FILE = "secret-48151623.txt"
 INPUT = "2 3\n"
 
 
@@ -15,6 +19,10 @@ class Hostile(NamedTuple):
     outcomes: tuple[str, ...]
     text: str | None = None
     """Standard output wanted, where it says whether the attempt was refused."""
+
+    def source_for(self, port: int, file: str) -> str:
+        source = self.source.replace("PORT", str(port)).replace("GRADERS_FILE", file)
+        return source.replace("MUCH", "x" * 100_000_000) if "MUCH" in source else source
 
 
 REFUSED = "refused\n"
@@ -189,10 +197,19 @@ REACHING_OUT = {
         "['HOME', 'LANG', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'PATH', 'PYTHONHASHSEED']\n0\n",
     ),
     "everything that can be read": Hostile(
-        "import os\nfor top in ('/', '/root', '/home', '/var', '/run', '/mnt', '/media', '/srv', '/opt', '/sys'):\n"
-        "    for name in sorted(os.listdir(top)) if os.path.isdir(top) else []:\n        if 'secret' in name: print(name)",
+        "import os, sys\nfor top, folders, files in os.walk('/'):\n"
+        "    folders[:] = [f for f in folders if os.path.join(top, f) not in ('/usr', '/proc', sys.base_prefix) and f != 'site-packages']\n"
+        f"    for name in [*folders, *files]:\n        if name == '{SECRET_FILE}': print(top)",
         ("finished",),
         "",
+    ),
+    "the grader's files": Hostile(
+        "import os, shutil\nfor act in (\n    lambda f: print(open(f).read()),\n    lambda f: print(os.listdir(os.path.dirname(f))),\n"
+        "    lambda f: open(f, 'w').write('owned'),\n    lambda f: os.truncate(f, 0),\n    lambda f: os.rename(f, f + '.old'),\n"
+        "    os.remove,\n    lambda f: shutil.rmtree(os.path.dirname(f)),\n"
+        "):\n    try: act('GRADERS_FILE'); print('done')\n    except OSError: print('refused')",
+        ("finished",),
+        REFUSED * 7,
     ),
     "writing outside its folder": Hostile(
         "import os\nfor f in ('/', '/usr', '/usr/bin', '/dev', '/proc', '/etc', os.path.dirname(os.__file__)):\n"
@@ -305,4 +322,24 @@ CHEATING = {
     ),
 }
 
-PROGRAMS = {**RESOURCES, **PROCESSES, **REACHING_OUT, **CHEATING}
+ODD_TEXTS = {
+    "100 MB of source": Hostile("x = 'MUCH'", ("compile_error",), ""),
+    "NUL bytes in the source": Hostile("print(1)\n\0", ("compile_error",), ""),
+    "a lone surrogate in the source": Hostile("print('\ud800')", ("compile_error",), ""),
+    "NUL bytes and a lone surrogate on stdout": Hostile(
+        "import sys\nsys.stdout.buffer.write(b'\\0' + '\\ud800'.encode('utf-8', 'surrogatepass') + b'\\0')",
+        ("finished",),
+        "\0\udced\udca0\udc80\0",
+    ),
+    "brackets without end in the source": Hostile("(" * 100_000, ("compile_error",), ""),
+    "50,000-deep recursion": Hostile(
+        "import sys\nsys.setrecursionlimit(10**6)\ndef f(n): return n and 1 + f(n - 1)\nprint(f(50000))",
+        ("finished",),
+        "50000\n",
+    ),
+    "50,000-deep recursion without leave": Hostile(
+        "def f(n): return n and 1 + f(n - 1)\nprint(f(50000))", ("runtime_error",), ""
+    ),
+}
+
+PROGRAMS = {**RESOURCES, **PROCESSES, **REACHING_OUT, **CHEATING, **ODD_TEXTS}

@@ -8,12 +8,13 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
-from corpus import INPUT, PROGRAMS, SECRET
+from corpus import INPUT, PROGRAMS, SECRET, SECRET_FILE
 from sandbox_cases import SHORT, open_sandbox
 
 from forklock.sandbox.pool import Sandbox
@@ -40,18 +41,61 @@ def port() -> Iterator[int]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_ends_as_it_must_and_nothing_stays(
-    sandbox: Sandbox, port: int, name: str, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, port: int, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SECRET", SECRET)
+    file = tmp_path / SECRET_FILE
+    file.write_text(SECRET)
     hostile = PROGRAMS[name]
-    [result] = sandbox.run_program(hostile.source.replace("PORT", str(port)), [INPUT])
+    [result] = sandbox.run_program(hostile.source_for(port, str(file)), [INPUT])
     assert result.outcome in hostile.outcomes, (result, result.stderr)
     if hostile.text is not None:
         assert result.text == hostile.text
     assert SECRET not in result.text + result.stderr
     assert len(result.stdout) <= SHORT.output_bytes
+    assert file.read_text() == SECRET
     [after] = sandbox.run_program(WHAT_IS_LEFT, [INPUT])
     assert (after.text, after.outcome) == (NOTHING, "finished"), after.stderr
+
+
+RIGHT = """import os, threading
+a, b = map(int, input().split())
+x = bytearray(20 << 20)
+with open('f', 'wb') as file: file.write(x[: 10 << 20])
+threads = [threading.Thread(target=int) for _ in range(20)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+if os.fork():
+    os.wait()
+    print(a + b)
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fork bomb",
+        "fork bomb of sleepers",
+        "thread bomb",
+        "busy processes",
+        "memory bomb of many processes",
+        "infinite output from a grandchild",
+        "filling the working folder",
+        "all inodes",
+        "kill -9 of everything",
+    ],
+)
+def test_a_right_program_beside_it_has_all_that_it_may_use(name: str) -> None:
+    """Processes, memory, files, and its time: on the other worker, again and again until the hostile one has ended."""
+    limits = replace(SHORT, cpu_s=0.3)
+    with open_sandbox(replace(SHORT, cpu_s=6.0), num_workers=2) as sandbox, ThreadPoolExecutor(1) as pool:
+        hostile = pool.submit(lambda: list(sandbox.run_program(PROGRAMS[name].source, [INPUT] * 2, limits)))
+        is_over = False
+        while not is_over:
+            is_over = hostile.done()  # asked before: so one runs at least
+            [result] = sandbox.run_program(RIGHT, [INPUT])
+            assert (result.outcome, result.text) == ("finished", "5\n"), result
+        assert {result.outcome.value for result in hostile.result()} <= {*PROGRAMS[name].outcomes, "timeout"}
 
 
 FUNCTIONS = {
@@ -145,7 +189,14 @@ def test_the_answer_of_a_hostile_object_is_not_equal_to_anything(sandbox: Sandbo
     assert result.value[1] not in (6, "6", None, True)
 
 
-LONG = ("fork bomb of sleepers", "all inodes", "folders without a bottom", "walking frames, objects and memory")
+LONG = (
+    "fork bomb of sleepers",
+    "all inodes",
+    "folders without a bottom",
+    "walking frames, objects and memory",
+    "everything that can be read",
+    "100 MB of source",
+)
 QUICK = [
     name for name in PROGRAMS if name not in LONG and not {"timeout", "memory"} & set(PROGRAMS[name].outcomes)
 ]  # fmt: skip
@@ -170,7 +221,7 @@ def run_batch(num_runs: int) -> None:
     with open_sandbox(replace(SHORT, cpu_s=6.0)) as sandbox:
 
         def run(name: str) -> None:
-            source = PROGRAMS[name].source.replace("PORT", "9")
+            source = PROGRAMS[name].source_for(9, "/nowhere/at/all")
             limits = sandbox.limits if name in QUICK else replace(SHORT, cpu_s=0.5)
             [result] = sandbox.run_program(source, [INPUT], limits)
             assert result.outcome in (*PROGRAMS[name].outcomes, *(["timeout"] if name not in QUICK else []))
