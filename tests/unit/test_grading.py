@@ -211,6 +211,16 @@ def test_livecodebench_s_custom_outputs(livecodebench_file: Path, tmp_path: Path
     assert set(found["points"][0]["pass_at_k"]) == {"all", "easy", "hard"}
 
 
+def test_custom_outputs_without_ids_are_in_the_order_of_the_ids(livecodebench_file: Path, tmp_path: Path) -> None:
+    livecodebench_file.write_text("".join(reversed(livecodebench_file.read_text().splitlines(keepends=True))))
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps([[ADD, ""], ["1/0", "print(1)"]]))
+    graded(path, livecodebench_file, "livecodebench-v6")
+    verdicts = {verdict.key: verdict.verdict for verdict in verdicts_in(tmp_path / "out" / "grade")}
+    wanted = {("a", 0): "passed", ("a", 1): "no_code", ("b", 0): "runtime_error", ("b", 1): "wrong_answer"}
+    assert verdicts == wanted
+
+
 @pytest.mark.parametrize("all_tests", [False, True])
 def test_all_tests_are_run_and_counted_only_when_asked(
     all_tests: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -356,6 +366,9 @@ def test_a_compressed_file_of_samples_that_was_cut_short_is_named(humaneval_file
         ('[{"question_id": "a", "code_list": ["x"]}', ": is not JSON"),
         ('{"question_id": "a"}', ": is a JSON dict, not a list"),
         ("[]", ": holds no samples"),
+        ('[["x"]]', ": 1 lists of programs without `question_id`, for 2 problems: "),
+        ('[["x"],\n["x", 3]]', " line 2: `code_list` of question b is not a list of programs"),
+        (f'[{ENTRY},\n["x"]]', " line 2: `question_id` is missing"),
     ],
 )  # fmt: skip
 def test_faults_of_custom_outputs_are_named(text: str, message: str, livecodebench_file: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Samples from elsewhere, for `forklock grade`: all of a file is checked before anything is graded.
 
-LiveCodeBench's custom outputs   one JSON list of {"question_id": ..., "code_list": [...]}
+LiveCodeBench's custom outputs   one JSON list of {"question_id": ..., "code_list": [...]}; or of lists of programs, one
+                                 for each problem of the benchmark, sorted by question_id
 EvalPlus                         JSON lines of {"task_id": ..., "solution": ...} or {"task_id": ..., "completion": ...}
 our own                          Parquet that `forklock` wrote; of a stage's folder its samples-*.parquet
 """
@@ -106,6 +107,8 @@ def _livecodebench(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answ
     if not isinstance(entries, list):
         raise ForeignSamplesError(f"{path}: is a JSON {type(entries).__name__}, not a list of question_id, code_list")
     starts = _line_numbers(path, text, len(entries))
+    if entries and all(isinstance(entry, list) for entry in entries):
+        entries = _with_names(path, entries, sorted(problems))
     seen: dict[str, str] = {}
     for entry, line in zip(entries, starts, strict=True):
         place = f"{path} line {line}"
@@ -116,6 +119,16 @@ def _livecodebench(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answ
         seen[name] = place
         for number, code in enumerate(codes):
             yield Answer(name, number, code if code.strip() else None)
+
+
+def _with_names(path: Path, entries: list[Any], names: list[str]) -> list[Any]:
+    """Without ids it is their order that tells the problems, so that none may be missing."""
+    if len(entries) != len(names):
+        raise ForeignSamplesError(
+            f"{path}: {len(entries)} lists of programs without `question_id`, for {len(names)} problems: give a list "
+            "for each, sorted by question_id, or objects with question_id and code_list"
+        )
+    return [{"question_id": name, "code_list": codes} for name, codes in zip(names, entries, strict=True)]
 
 
 def _entry(entry: Any, place: str) -> tuple[str, list[str]]:
