@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 _FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.MULTILINE)
+_TRIPLE_QUOTE = re.compile(r"\"\"\"|'''")
 _THINK_END = "</think>"
 
 Style = Literal["instruct", "thinking", "base"]
@@ -45,14 +46,41 @@ def count_code_blocks(text: str) -> int:
 
 
 def _block_spans(answer: str) -> list[tuple[int, int]]:
-    """The contents of closed fences that are not blank. Any fence opens; one without a language closes."""
+    """The contents of closed fences that are not blank."""
+    fences = list(_FENCE.finditer(answer))
     spans = []
-    start = None
-    for fence in _FENCE.finditer(answer):
-        if start is None:
-            start = fence.end() + 1
-        elif not fence[1].strip(" \t"):
-            if answer[start : fence.start()].strip():
-                spans.append((start, fence.start()))
-            start = None
+    opening, heeds_quotes = 0, True
+    while opening < len(fences):
+        start = fences[opening].end() + 1
+        closing, is_sure = _closing_fence(answer, fences, opening, heeds_quotes=heeds_quotes)
+        if closing is None:
+            break
+        end = fences[closing].start()
+        if answer[start:end].strip():
+            spans.append((start, end))
+        opening = closing + 1
+        heeds_quotes &= is_sure  # else the rest of a hostile text would be read again for each of its fences
     return spans
+
+
+def _closing_fence(
+    answer: str, fences: list[re.Match[str]], opening: int, *, heeds_quotes: bool
+) -> tuple[int | None, bool]:
+    """The first fence without a language closes, unless it stands in a text in triple quotes: what a docstring shows is
+    part of its program. Where such quotes never end, as in code cut short or in another language, they hide nothing;
+    the second value is then False."""
+    first, quote, read_to = None, "", fences[opening].end()
+    for number in range(opening + 1, len(fences)):
+        fence = fences[number]
+        if fence[1].strip(" \t"):
+            continue
+        if not heeds_quotes:
+            return number, True
+        for triple in _TRIPLE_QUOTE.finditer(answer, read_to, fence.start()):
+            if not quote or quote == triple[0]:
+                quote = "" if quote else triple[0]
+        read_to = fence.start()
+        if not quote:
+            return number, True
+        first = number if first is None else first
+    return first, False

@@ -108,6 +108,9 @@ def test_degenerate_is_a_matter_of_form(text: str, reason: str | None) -> None:
     assert degeneracy_of(text) == reason
 
 
+SHOWS_ITS_USE = 'def f():\n    """\n    ```py\n    f()\n    ```\n    """\n'
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -119,8 +122,13 @@ def test_degenerate_is_a_matter_of_form(text: str, reason: str | None) -> None:
         ("<think>```python\nx\n```</think> sorry", None),
         ("  ```python\n  a\n  ```", "  a\n"),
         ("text ```inline``` text", None),
+        ("```python\nprint('```')\nprint(\"```\")  # ```\n```", "print('```')\nprint(\"```\")  # ```\n"),
+        ("```python\ns = '''\n```\n'''\nb\n```\n.", "s = '''\n```\n'''\nb\n"),
+        (f"```python\n{SHOWS_ITS_USE}```", SHOWS_ITS_USE),
+        ('```python\ns = """\n```\nno:\n```python\nb\n```\n', "b\n"),  # quotes that never end
+        ('```python\ns = """\'\'\'"""\n```\n```python\nb\n```\n', "b\n"),  # quotes in quotes
     ],
-)
+)  # fmt: skip
 def test_the_last_closed_code_block_of_the_answer(text: str, code: str | None) -> None:
     assert last_code_block(text) == code
 
@@ -147,6 +155,7 @@ def test_fences_that_are_never_closed_take_no_time() -> None:
     assert last_code_block(text) is None
     assert last_code_span(text + "```\n") == (5, len(text))
     assert count_code_blocks(text) == 0
+    assert count_code_blocks("```\na = '''\n" + "```\nb\n" * 400_001) == 200_001
 
 
 @pytest.mark.parametrize(
