@@ -178,8 +178,14 @@ def test_aime_s_integers_may_be_numbers(sandbox: Sandbox, tmp_path: Path) -> Non
         (" C\n\nA question", "base", "C"),
         ("seven", "base", None),
         ("", "base", None),
+        ("Answer:" + "\n" * 15_000 + "C", "instruct", "C"),
+        ("(C)\nNo answer" + " " * 15_000, "instruct", "C"),
+        ("Answer: " + "*" * 15_000 + "C", "instruct", "C"),
+        ("answer is " * 1_500 + "\nC.", "instruct", "C"),
+        ("\n" * 15_000 + "(" * 4_000, "instruct", None),
+        (r"\boxed{" * 2_500, "instruct", None),
     ],
-)
+)  # fmt: skip
 def test_mmlu(text: str, style: Style, answer: str | None, sandbox: Sandbox, tmp_path: Path) -> None:
     problem = one_problem("mmlu", tmp_path, MMLU_ROW)
     assert problem.answer_in(text, style) == answer

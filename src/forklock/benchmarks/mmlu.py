@@ -47,6 +47,7 @@ class MmluProblem(Problem):
 
 def letter_in(text: str) -> str | None:
     """The letter in the last \\boxed{}, else after the last "answer", else the last line that is a choice."""
+    text = _without_runs(text)
     boxed = last_boxed(text)
     if boxed is not None and (found := re.fullmatch(r"(?:\\text\{)?\(?([A-D])\)?\.?\}?", boxed)):
         return found[1]
@@ -54,6 +55,13 @@ def letter_in(text: str) -> str | None:
         if letters := pattern.findall(text):
             return str(letters[-1]).upper()
     return None
+
+
+def _without_runs(text: str) -> str:
+    """No blank lines, one space for many, no more than two stars: on runs without end, such as a model writes that does
+    not stop, the patterns would take time that grows with their cube."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return re.sub(r"\*{3,}", "**", "\n".join(line for line in lines if line))
 
 
 def _make(row: Row) -> Problem:
