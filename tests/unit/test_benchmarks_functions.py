@@ -125,6 +125,11 @@ def test_helpers_and_imports_of_the_statement_are_there(humaneval: list[HumanEva
         ("def total(xs):\n    xs.append(0)\n    return sum(xs)", "passed", None),
         ("import copy\ncopy.deepcopy = None\ndef total(xs): return sum(xs)", "passed", None),
         ("def total(xs): return 10 ** 6000", "wrong_answer", 0),
+        (
+            "def total(xs):\n    import gc, os\n    for o in gc.get_objects():\n        if type(o) is list: o.append('passed')\n    os._exit(0)",
+            "runtime_error",
+            None,
+        ),
         ("def total(xs): return globals()['check']", "runtime_error", 0),
         (
             "def total(xs):\n    import gc\n    return [o for o in gc.get_objects() if isinstance(o, str) and 'assert' in o]",

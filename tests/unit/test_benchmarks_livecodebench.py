@@ -20,6 +20,7 @@ from sandbox_cases import open_sandbox
 from forklock.benchmarks import BenchmarkError, load_benchmark
 from forklock.benchmarks.compare import lines_differ
 from forklock.benchmarks.livecodebench import FunctionProblem, ProgramProblem, defines_class
+from forklock.code_blocks import last_code_block
 from forklock.sandbox.pool import Sandbox
 
 SUM = "a, b = map(int, input().split())\nprint(a + b)"
@@ -179,6 +180,7 @@ RIGHT_PROGRAMS = {
     "monkeypatched module": "import math\nassert not hasattr(math, 'used')\nmath.used = True\nprint(sum(map(int, open(0).read().split())))",
     "stderr has a descriptor": "import sys\nsys.stderr.fileno()\nprint(sum(map(int, open(0).read().split())))",
     "class in a comment": "# class Solution:\nprint(sum(map(int, open(0).read().split())))",
+    "fence printed": "print(sum(map(int, open(0).read().split())))  # not print('```')",
     "fence in a string": "x = '''\n```\n'''\nprint(sum(map(int, open(0).read().split())))",
 }
 
@@ -186,10 +188,15 @@ RIGHT_PROGRAMS = {
 @pytest.mark.parametrize("name", RIGHT_PROGRAMS)
 def test_right_programs_that_graders_fail_pass(name: str, sandbox: Sandbox, tmp_path: Path) -> None:
     tests = [("1 2\n3", "6\n"), ("4 5\n6\n", "15\n")]
+    assert last_code_block(f"So:\n```python\n{RIGHT_PROGRAMS[name]}\n```\nDone.") == f"{RIGHT_PROGRAMS[name]}\n"
     assert score_livecodebench(sandbox, tmp_path, RIGHT_PROGRAMS[name], tests).verdict == "passed"
     assert score_livecodebench(sandbox, tmp_path, RIGHT_PROGRAMS[name], [("1 2\n3", "7\n")]).verdict == "wrong_answer"
 
 
+FORGE = (
+    "import gc, os\ndef forge():\n    for thing in gc.get_objects():\n        if type(thing) is list: thing.append('passed'); thing.append(True)\n"
+    "    os._exit(0)\n"
+)
 WRONG_PROGRAMS = {
     "exit 1 after output": ("import sys\nprint(3)\nsys.exit(1)", "runtime_error"),
     "exception after output": ("print(3)\nraise ValueError", "runtime_error"),
@@ -208,6 +215,13 @@ WRONG_PROGRAMS = {
     ),
     "expected value from the heap": (
         "import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'outputs' in o: print(o['outputs'][0])",
+        "wrong_answer",
+    ),
+    "verdicts appended to every list, then an end": (f"{FORGE}forge()", "wrong_answer"),
+    "comparison replaced": (
+        "import builtins, operator, sys\nbuiltins.all = builtins.any = operator.eq = lambda *a: True\n"
+        "class Equal(str):\n    def __eq__(self, other): return True\n    def strip(self): return self\n"
+        "    def split(self, *a): return [self]\nsys.stdout.write(Equal('4'))",
         "wrong_answer",
     ),
     "no code that compiles": ("def", "compile_error"),
@@ -232,7 +246,8 @@ def test_the_first_failing_test_is_kept_and_those_after_it_don_t_run(sandbox: Sa
     assert (score.verdict, score.failing_test, score.num_tests_run) == ("wrong_answer", 1, 2)
     assert (score.expected, score.got) == ("7", "no")
     assert score.is_isolated
-    assert score.peak_memory_bytes > 0
+    assert 5 << 20 < score.peak_memory_bytes < 100 << 20
+    assert 0 < score.cpu_s < 1
     assert score_livecodebench(sandbox, tmp_path, SUM, SUM_TESTS).verdict == "passed"
     long = score_livecodebench(sandbox, tmp_path, "print('x' * 10**6)", SUM_TESTS)
     assert len(long.got) < 400
@@ -261,6 +276,15 @@ FUNCTIONS = {
     "state in self": (
         "class Solution:\n    n = 0\n    def f(self, x):\n        Solution.n += 1\n        return x + Solution.n",
         "passed",
+    ),
+    "state in self, of a program that counts its tests": (
+        "class Solution:\n    n = 1\n    def f(self, x):\n        Solution.n += 1\n        return Solution.n",
+        "wrong_answer",
+    ),
+    "verdicts appended to every list, then an end": (f"{FORGE}def f(x): forge()", "runtime_error"),
+    "comparison replaced": (
+        "import builtins, operator\nbuiltins.all = builtins.any = operator.eq = lambda *a: True\ndef f(x): return 7",
+        "wrong_answer",
     ),
     "nothing": ("class Solution:\n    def f(self, x): pass", "wrong_answer"),
     "another name": ("class Solution:\n    def g(self, x): return x + 1", "runtime_error"),

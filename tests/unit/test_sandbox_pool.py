@@ -79,6 +79,28 @@ def test_a_hang_costs_at_most_one_and_a_half_times_its_limit(cpu_s: float) -> No
     assert SHARE_OF_LIMIT * cpu_s + Limits(cpu_s=cpu_s).wall_s + LOOK_S <= 1.5 * cpu_s
 
 
+SEES = """import os, resource
+status = dict(line.split(":\\t") for line in open("/proc/self/status"))
+print(*[status[name].strip() for name in ("NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapAmb")])
+print(*[os.readlink(f"/proc/self/ns/{name}") for name in ("user", "pid", "net", "mnt", "ipc", "uts")])
+for name in ("AS", "NPROC", "NOFILE", "FSIZE", "CORE"): print(*resource.getrlimit(getattr(resource, f"RLIMIT_{name}")))
+"""
+
+
+def test_a_program_finds_itself_in_every_layer(sandbox: Sandbox) -> None:
+    [result] = sandbox.run_program(SEES, [""])
+    privileges, namespaces, *limits = result.text.splitlines()
+    assert privileges == " ".join(["1", "2", *[16 * "0"] * 4])
+    own = [str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("user", "pid", "net", "mnt", "ipc", "uts")]
+    assert not set(own) & set(namespaces.split())
+    wanted = (SHORT.memory_bytes, SHORT.num_processes, SHORT.num_open_files, SHORT.file_bytes, 0)
+    assert limits == [f"{number} {number}" for number in wanted]
+
+
+def test_there_is_a_worker_for_each_core_where_nothing_else_is_said() -> None:
+    assert Sandbox().num_workers == len(os.sched_getaffinity(0))
+
+
 def test_limits_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="cpu_s"):
         Limits(cpu_s=0)
