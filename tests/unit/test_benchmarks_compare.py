@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from itertools import permutations
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forklock.benchmarks.compare import identical, same_value
+from forklock.benchmarks.compare import identical, lines_differ, same_value
 
 SCALARS = st.sampled_from([True, False, 0, 1, 2, 1.0, 0.0, "1", None])
 KEYS = st.recursive(
@@ -78,6 +79,20 @@ def test_keys_and_members_that_python_takes_for_one(got: Any, expected: Any) -> 
     assert not same_value(got, expected)
     assert not same_value(expected, got)
     assert not identical(got, expected)
+
+
+def test_lines_that_are_too_many_are_counted_not_kept() -> None:
+    """5,000,000 of them as texts of their own would take 300 MiB."""
+    printed = "ab\n" * 5_000_000
+    tracemalloc.start()
+    try:
+        found = lines_differ(printed, "3\n")
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert found.expected == "1 lines: 3"
+    assert found.got.startswith("5000000 lines: ab\nab\n")
 
 
 class Counted(int):

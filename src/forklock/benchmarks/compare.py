@@ -55,19 +55,18 @@ def show_value(value: object) -> str:
 
 def lines_differ(printed: str, expected: str) -> Difference | None:
     """LiveCodeBench's rule: both stripped, lines stripped; each line equal as text, else as decimal numbers."""
-    printed_lines, expected_lines = _lines(printed), _lines(expected)
-    if len(printed_lines) != len(expected_lines):
-        return Difference(
-            f"{len(expected_lines)} lines: {expected.strip()}", f"{len(printed_lines)} lines: {printed.strip()}"
-        )
-    for got, wanted in zip(printed_lines, expected_lines, strict=True):
+    printed, expected = printed.strip(), expected.strip()
+    num_printed, num_expected = printed.count("\n") + 1, expected.count("\n") + 1
+    if num_printed != num_expected:  # before millions of lines are taken apart
+        return Difference(f"{num_expected} lines: {expected}", f"{num_printed} lines: {printed}")
+    for got, wanted in zip(_lines(printed), _lines(expected), strict=True):
         if got != wanted and not _same_numbers(got, wanted):
             return Difference(wanted, got)
     return None
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.strip().split("\n")]
+    return [line.strip() for line in text.split("\n")]
 
 
 def _same_numbers(got: str, wanted: str) -> bool:
