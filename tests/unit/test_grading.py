@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmark_cases import AIME_ROW, HUMANEVAL_ROW, livecodebench_row, problems_in, write_jsonl
+from benchmark_cases import AIME_ROW, HUMANEVAL_ROW, MBPP_ROW, livecodebench_row, problems_in, write_jsonl
 from sandbox_cases import SHORT, open_sandbox
 
 from forklock.benchmarks import Problem, Score, VerdictName
@@ -200,6 +200,17 @@ def test_evalplus_lines_with_solutions_and_completions(humaneval_file: Path, tmp
         ("HumanEval/0", 1): "passed",
         ("HumanEval/1", 1): "no_code",
     }
+
+
+def test_evalplus_s_names_of_mbpp_s_tasks(tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "mbpp.jsonl", [MBPP_ROW])
+    rows = [{"task_id": name, "solution": MBPP_ROW["code"]} for name in ("Mbpp/11", "11", 11)]
+    found = graded(write_jsonl(tmp_path / "samples.jsonl", rows), data, "mbpp")
+    assert found["points"][0]["verdicts"] == {"passed": 3}
+    assert [verdict.key for verdict in verdicts_in(tmp_path / "out" / "grade")] == [("11", 0), ("11", 1), ("11", 2)]
+    write_jsonl(tmp_path / "samples.jsonl", [{"task_id": "Mbpp/12", "solution": ""}])
+    with pytest.raises(ForeignSamplesError, match=r"line 1: there is no problem 'Mbpp/12'"):
+        grade_file(tmp_path / "samples.jsonl", tmp_path / "o", options_from(benchmark="mbpp", data=str(data)))
 
 
 def test_livecodebench_s_custom_outputs(livecodebench_file: Path, tmp_path: Path) -> None:

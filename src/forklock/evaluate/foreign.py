@@ -87,15 +87,17 @@ def _evalplus(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answer]:
         name, solution, completion = (row.values.get(key) for key in ("task_id", "solution", "completion"))
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise ForeignSamplesError(f"{row.place}: `task_id` is missing")
-        problem = _problem(problems, str(name), row.place)
+        bare = str(name).removeprefix("Mbpp/")  # MBPP's own ids are the numbers alone
+        name = bare if bare in problems else str(name)
+        problem = _problem(problems, name, row.place)
         if isinstance(solution, str):
             code = solution
         elif isinstance(completion, str):
             code = problem.answer_of_completion(completion)
         else:
             raise ForeignSamplesError(f"{row.place}: neither `solution` nor `completion` holds text")
-        yield Answer(str(name), taken[str(name)], code if code.strip() else None)
-        taken[str(name)] += 1
+        yield Answer(name, taken[name], code if code.strip() else None)
+        taken[name] += 1
 
 
 def _livecodebench(path: Path, problems: Mapping[str, Problem]) -> Iterator[Answer]:
