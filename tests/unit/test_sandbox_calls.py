@@ -268,23 +268,30 @@ def test_a_hang_among_several_calls_costs_little_more_than_one_alone() -> None:
 
 @pytest.mark.slow
 def test_a_process_that_has_used_much_time_is_replaced() -> None:
-    """Before the kernel ends it: its own limit is of one test."""
+    """Before the kernel ends it: its own limit is of one test. On a busy machine a call may have to wait for more than 4%
+    of the limit, and is then made alone: so there are several tries."""
     source = "import time\ndef f(x):\n    end = time.process_time() + 0.05\n    while time.process_time() < end: pass\n    return x"
+    fates: list[int] = []
     with open_sandbox(Limits(cpu_s=10.0)) as opened:
-        reports: list[int] = []
         run = opened._run
 
         def watched(job: wire.Job, stdin: bytes) -> list[wire.Report] | str:
             found = run(job, stdin)
             assert not isinstance(found, str)
-            reports.extend(report.fate for report in found)
+            fates.extend(report.fate for report in found)
             return found
 
         opened._run = watched  # type: ignore[method-assign]
-        values = [result.value for result in opened.call_function(source, "f", [[x] for x in range(110)])]
-    assert values == list(range(110))
-    assert wire.RENEWED in reports
-    assert wire.ALONE not in reports[: reports.index(wire.RENEWED)]
+        for _ in range(10):
+            fates.clear()
+            for x, result in enumerate(opened.call_function(source, "f", [[x] for x in range(110)])):
+                assert result.value == x
+                if wire.ALONE in fates:
+                    break
+            if wire.RENEWED in fates:
+                break
+    assert fates.index(wire.RENEWED) < 101
+    assert set(fates[: fates.index(wire.RENEWED)]) == {wire.KEPT}
 
 
 def test_programs_taken_in_turns_each_go_on_where_they_were(sandbox: Sandbox) -> None:
