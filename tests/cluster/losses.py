@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+_held: list[IO[str]] = []
 
 
 def lose_this_node(marker: Path) -> None:
@@ -21,25 +25,54 @@ def lose_this_node(marker: Path) -> None:
 
 
 def train_and_lose_a_node(settings: dict[str, Any]) -> None:
-    """As a worker trains; rank 1 takes its node with it after the first checkpoint, once."""
+    """Rank 1 takes its node with it after the first checkpoint, once."""
     import ray.train
 
+    def lose_one() -> None:
+        if ray.train.get_context().get_world_rank() == 1:
+            lose_this_node(Path(settings["plan"].scratch).parents[1] / "lost")
+
+    _train(settings, lose_one)
+
+
+def train_and_lose_the_head(settings: dict[str, Any]) -> None:
+    """After the first checkpoint."""
+    _train(settings, lambda: lose_the_head(Path(settings["plan"].scratch).parents[2]))
+
+
+def _train(settings: dict[str, Any], after_checkpoint: Callable[[], None]) -> None:
+    """As a worker does."""
     from forklock.cluster import training
     from forklock.train import loop
 
     save_state = loop.save_state
 
-    def save_and_die(*arguments: Any) -> None:
+    def save_and_go_on(*arguments: Any) -> None:
         save_state(*arguments)
-        if ray.train.get_context().get_world_rank() == 1:
-            lose_this_node(Path(settings["plan"].scratch).parents[1] / "lost")
+        after_checkpoint()
 
-    loop.save_state = save_and_die
+    loop.save_state = save_and_go_on
     training._work(settings)
 
 
+def take_stage(order: Any, name: str) -> Any:
+    return _take_stage(order, name, lambda: None)
+
+
 def take_stage_and_lose_a_node(order: Any, name: str) -> Any:
-    """As a task takes a sweep's stage, with the tests' training; the first training takes its node with it."""
+    """The first training takes its node with it."""
+    return _take_stage(order, name, lambda: lose_this_node(order.run_dir.parent / "lost"))
+
+
+def take_stage_and_lose_the_head(order: Any, name: str) -> Any:
+    """When a training begins."""
+    _held.append((order.run_dir.parent / "workers").open("w"))
+    fcntl.flock(_held[-1], fcntl.LOCK_SH)  # as long as this process is there
+    return _take_stage(order, name, lambda: lose_the_head(order.run_dir.parent))
+
+
+def _take_stage(order: Any, name: str, before_training: Callable[[], None]) -> Any:
+    """As a task takes a sweep's stage, with the tests' training."""
     from sweep_cases import use_fake_training
 
     from forklock import stages as all_stages
@@ -48,20 +81,18 @@ def take_stage_and_lose_a_node(order: Any, name: str) -> Any:
     use_fake_training()
     train = all_stages.train.run
 
-    def train_and_die(recipe: Any, stage_dir: Any) -> None:
-        lose_this_node(order.run_dir.parent / "lost")
+    def train_then(recipe: Any, stage_dir: Any) -> None:
+        before_training()
         train(recipe, stage_dir)
 
-    all_stages.train.run = train_and_die
+    all_stages.train.run = train_then
     return stages._take(order, name)
 
 
-def train_and_lose_the_head(settings: dict[str, Any]) -> None:
-    lose_the_head(Path(settings["plan"].scratch).parents[2])
-
-
-def take_stage_and_lose_the_head(order: Any, name: str) -> None:
-    lose_the_head(order.run_dir.parent)
+def wait_for_workers(folder: Path) -> None:
+    """Those of a lost cluster that took stages: until none is left to write to the run folder."""
+    with (folder / "workers").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def lose_the_head(folder: Path) -> None:
@@ -76,7 +107,7 @@ def end_the_head(folder: Path) -> None:
 
 
 def command_that_loses_the_head() -> None:
-    """Sampling does with the first unit of samples; a training and a sweep's stage when a worker has begun on it."""
+    """Sampling does with the first unit of samples, a training after its first checkpoint, a sweep with a training."""
     import losing_engines
     import losses  # what workers get is imported there by these names
 

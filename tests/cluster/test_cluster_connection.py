@@ -10,18 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import losses
 import pytest
-from cluster_cases import by_key, recipe_for
-from raylets import Raylets, raylets
-from sweep_cases import scripted, sweep_recipe
+from cluster_cases import by_key, command, lose_the_head, recipe_for, write_recipe
+from raylets import Raylets
 
 from forklock import recipes, running
-from forklock.config import Recipe
 from forklock.engines import STRICT_GROUP
 from forklock.engines.fake_engine import SCRIPT_FILE
 from forklock.errors import ForklockError
-from forklock.run_dir import write_text
 
 TinyModel = Callable[[str], Path]
 
@@ -98,35 +94,3 @@ def test_a_lost_head_is_said_and_the_run_folder_goes_on_without_it_or_on_another
             key: sample.token_ids for key, sample in together.items()
         }
         assert kept.items() <= together.items()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["train", "sweep"])
-def test_a_head_lost_while_a_worker_works_is_said(name: str, ray: None, tiny_model: TinyModel, tmp_path: Path) -> None:
-    lose_the_head(name, sweep_recipe(tmp_path, scripted(tiny_model("qwen3"), tmp_path)), tmp_path)
-
-
-def lose_the_head(name: str, recipe: Recipe, folder: Path) -> None:
-    with raylets() as other:
-        other.fill(1)
-        (folder / "head").write_text(" ".join(map(str, other.head_processes())))
-        options = ["--parallel", "2"] if name == "sweep" else []
-        done = command(name, write_recipe(folder, other.take(recipe)), *options)
-    assert done.returncode == 1, done.stderr
-    assert "the cluster's head cannot be reached any more" in json.loads(done.stdout)["error"]
-
-
-def write_recipe(folder: Path, recipe: Recipe) -> Path:
-    write_text(folder / "recipe.toml", recipes.to_toml(recipe))
-    return folder / "recipe.toml"
-
-
-def command(name: str, recipe_file: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    run_dir = str(recipe_file.parent / "run")
-    return subprocess.run(
-        [sys.executable, losses.__file__, name, str(recipe_file), "--run-dir", run_dir, "--json", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | environment,
-    )

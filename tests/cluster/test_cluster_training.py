@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from cluster_cases import assert_same_training, lose_the_head, recipe_for
 from losses import train_and_lose_a_node
 from raylets import Raylets
-from safetensors.torch import load_file
 from train_cases import make_recipe, make_sample, run_training
 
+from forklock import running
 from forklock.run_dir import read_events
+from forklock.run_dir.manifest import MANIFEST_NAME
 
 TinyModel = Callable[[str], Path]
 SAMPLES = [make_sample(number) for number in range(40)]
-
-
-def losses(folder: Path) -> list[float]:
-    return [float(line.split(",")[1]) for line in (folder / "curve.csv").read_text().splitlines()[1:]]
 
 
 @pytest.mark.slow
@@ -37,7 +34,7 @@ def test_workers_of_a_cluster_train_as_processes_do(
     ray.init(address=cluster.address, log_to_driver=False, logging_level="warning")
     together = run_training(cluster.take(recipe), tmp_path / "cluster", SAMPLES)
 
-    assert_same(alone, together)
+    assert_same_training(alone, together)
 
 
 @pytest.mark.slow
@@ -63,14 +60,23 @@ def test_a_node_lost_while_it_trains_changes_no_weight(
     assert cluster.count_lost() == 1
     [trained] = [event for event in read_events(tmp_path / "cluster") if event.event == "trained"]
     assert trained.details["num_resumed_steps"] == 2
-    assert_same(alone, together)
+    assert_same_training(alone, together)
 
 
-def assert_same(alone: Path, together: Path) -> None:
-    """To the last bit."""
-    assert losses(together) == losses(alone)
-    for name in ("model", "checkpoint-000002"):
-        expected, got = (load_file(folder / name / "model.safetensors") for folder in (alone, together))
-        assert expected.keys() == got.keys()
-        assert all(torch.equal(expected[key], got[key]) for key in expected)
-    assert json.loads((together / "summary.json").read_text()) == json.loads((alone / "summary.json").read_text())
+@pytest.mark.slow
+def test_a_training_whose_head_was_lost_goes_on_from_its_checkpoint_on_another_cluster(
+    cluster: Raylets, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    train = {"steps": 4, "global_batch_size": 4, "dtype": "float32", "checkpoint_every_steps": 2}
+    recipe = recipe_for(tmp_path, tiny_model("qwen3"), train=train, prompts__limit=10)
+    running.run_until(recipe, tmp_path / "alone", "synthesize")
+    shutil.copytree(tmp_path / "alone", tmp_path / "run")
+    running.run_until(recipe, tmp_path / "alone", "train")
+
+    lose_the_head("train", recipe, tmp_path)
+    assert not (tmp_path / "run" / "train" / MANIFEST_NAME).exists()
+    running.run_until(cluster.take(recipe, num_training_workers=1), tmp_path / "run", "train")
+
+    [trained] = [event for event in read_events(tmp_path / "run") if event.event == "trained"]
+    assert trained.details["num_resumed_steps"] == 2
+    assert_same_training(tmp_path / "alone" / "train", tmp_path / "run" / "train")
