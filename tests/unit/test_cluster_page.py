@@ -1,9 +1,10 @@
-"""The worked examples of docs/cluster.md, reckoned anew by the commands that the page gives for them."""
+"""The worked examples of docs/cluster.md, reckoned anew by the commands that the page gives; and its scripts."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,12 @@ def test_the_page_has_what_the_plan_says(number: int, tmp_path: Path) -> None:
         for more in ([], [SLOW], ["synthesize.record_target=true"])
     )
     assert column(number) == dict(reckoned(plan, slow, with_targets))
+
+
+def test_the_scripts_for_slurm_are_bash() -> None:
+    section = PAGE.partition("\n## Slurm\n")[2]
+    scripts = re.findall(r"^ {4}\S.*\n(?: {4}.*\n)*", section, re.MULTILINE)
+    assert len(scripts) == 2
+    for script in scripts:
+        read = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+        assert (read.returncode, read.stderr) == (0, "")
