@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -98,7 +98,8 @@ def wait_for_workers(folder: Path) -> None:
 def lose_the_head(folder: Path) -> None:
     """Whose processes a file there has; nothing comes from here any more."""
     end_the_head(folder)
-    threading.Event().wait()
+    while True:
+        time.sleep(0.1)  # a task that is told to end is not told in the middle of a wait
 
 
 def end_the_head(folder: Path) -> None:
