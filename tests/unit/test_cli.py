@@ -114,7 +114,7 @@ def test_a_stopped_command_is_named_so_that_it_can_be_typed_again(
     monkeypatch.setattr(cli.shutil, "which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(cli.sys, "argv", [program, "run", "my recipe.toml", "--set", "seed=1"])
 
-    def interrupted() -> None:
+    def interrupted(arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "app", interrupted)
