@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from collections.abc import Sequence
 from functools import partial
@@ -98,3 +99,8 @@ def run_training(recipe: Recipe, run_dir: Path, samples: Sequence[Sample], stage
     ]
     with open_run(run_dir) as run:
         return run_stages(run, stages)[-1].path
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    with (folder / "curve.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

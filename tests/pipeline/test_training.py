@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import multiprocessing
@@ -17,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from train_cases import STOP, make_recipe, make_sample, run_training
+from train_cases import STOP, curve, make_recipe, make_sample, run_training
 from training_child import SAMPLES, train
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
@@ -35,11 +34,6 @@ TinyModel = Callable[[str], Path]
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
-
-
-def curve(folder: Path) -> list[dict[str, float]]:
-    with (folder / "curve.csv").open() as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")

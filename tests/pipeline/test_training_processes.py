@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -21,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_cases import VOCABULARY, make_recipe, make_sample, run_training
+from train_cases import VOCABULARY, curve, make_recipe, make_sample, run_training
 from training_child import EVEN_POSITIONS, EVEN_SAMPLES, SAMPLES, train_as_rank
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -40,11 +39,6 @@ HANGS_S = 1_800
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(next(folder.glob("*.safetensors")))
-
-
-def curve(folder: Path) -> list[dict[str, float]]:
-    with (folder / "curve.csv").open() as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
