@@ -38,10 +38,11 @@ def test_workers_of_a_cluster_train_as_processes_do(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["off", "fsdp2"])
 def test_a_node_lost_while_it_trains_changes_no_weight(
-    cluster: Raylets, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sharding: str, cluster: Raylets, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = make_recipe(tiny_model("qwen3"), num_processes=2, checkpoint_every_steps=2)
+    recipe = make_recipe(tiny_model("qwen3"), sharding=sharding, num_processes=2, checkpoint_every_steps=2)
     alone = run_training(recipe, tmp_path / "alone", SAMPLES)
 
     import ray

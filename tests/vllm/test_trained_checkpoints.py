@@ -20,17 +20,23 @@ from forklock.engines.vllm_engine import VllmEngine
 @pytest.mark.slow
 @pytest.mark.usefixtures("vllm_environment")
 @pytest.mark.parametrize(
-    ("family", "settings"),
-    [("qwen3", {}), ("llama", {"lora": LoraConfig(rank=4)}), ("qwen3_moe", {})],
-    ids=["qwen3", "llama-lora-merged", "qwen3_moe"],
+    ("family", "settings", "name"),
+    [
+        ("qwen3", {"checkpoint_every_steps": 2}, "checkpoint-000002"),
+        ("llama", {"lora": LoraConfig(rank=4)}, "model"),
+        ("qwen3_moe", {}, "model"),
+    ],
+    ids=["qwen3-checkpoint", "llama-lora-merged", "qwen3_moe"],
 )
-def test_a_checkpoint_speaks_in_vllm_as_in_transformers(family: str, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_checkpoint_speaks_in_vllm_as_in_transformers(
+    family: str, settings: dict[str, Any], name: str, tmp_path: Path
+) -> None:
     base = tmp_path / "base"
     base.mkdir()
     write_model(base, family)
     recipe = make_recipe(base, steps=3, learning_rate=1e-2, final_learning_rate=1e-2, **settings)
     run_training(recipe, tmp_path / "run", [make_sample(number) for number in range(16)])
-    trained = ModelConfig(path=str(tmp_path / "run" / "train" / "model"))
+    trained = ModelConfig(path=str(tmp_path / "run" / "train" / name))
 
     with VllmEngine(EngineConfig(kind="vllm"), trained, max_sequence_tokens=MAX_SEQUENCE_TOKENS) as engine:
         (completion,) = engine.generate(requests(1, max_new_tokens=40), GREEDY)
