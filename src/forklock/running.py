@@ -122,17 +122,23 @@ def _run_with_points(
 
 
 def say_what_is_there(run_dir: Path, stages: Sequence[Stage]) -> None:
-    """To who calls again. In a new folder there is nothing to say, nor where all will be made anew."""
+    """To who calls again; in a new folder there is nothing to say."""
     if not any((run_dir / stage.name).exists() for stage in stages):
         return  # and no input is read for it
     found = read_run_status(run_dir, stages).stages
-    num_done = sum(stage.state == "done" for stage in found)
-    begun = [stage.stage for stage in found if stage.state == "partial"]
-    if num_done == len(stages):
-        progress.say(f"all {num_done} stages in {run_dir} are done already")
-    elif num_done or begun:
-        words = f"; begun: {', '.join(begun)}" if begun else ""
-        progress.say(f"goes on in {run_dir}: {num_done} of {len(stages)} stages are done{words}")
+    states = ("done", "partial", "stale")
+    done, begun, changed = ([stage.stage for stage in found if stage.state == state] for state in states)
+    words = f"; begun: {_some(begun)}" if begun else ""
+    words += f"; set aside, for settings or inputs have changed: {_some(changed)}" if changed else ""
+    if len(done) == len(stages):
+        progress.say(f"all {len(done)} stages in {run_dir} are done already")
+    elif done or words:
+        progress.say(f"goes on in {run_dir}: {len(done)} of {len(stages)} stages are done{words}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """A sweep has hundreds."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _unfinished(run_dir: Path, stages: Sequence[Stage]) -> list[str]:

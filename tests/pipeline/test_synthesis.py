@@ -237,6 +237,10 @@ def test_a_signal_keeps_what_is_finished(scripted_model: Path, tmp_path: Path, n
     assert second.stderr == f"goes on in {tmp_path / 'run'}: 1 of 2 stages are done; begun: synthesize\n"
     assert third.stderr == f"all 2 stages in {tmp_path / 'run'} are done already\n"
     assert len(by_key(tmp_path / "run")) == NUM_PROMPTS * NUM_SAMPLES
+    changed = ["--set", "synthesize.decoding.temperature=0.5"]
+    fourth = subprocess.run([*again, *changed], check=True, capture_output=True, text=True)
+    words = "1 of 2 stages are done; set aside, for settings or inputs have changed: synthesize\n"
+    assert fourth.stderr == f"goes on in {tmp_path / 'run'}: {words}"
 
 
 def test_weights_that_changed_meanwhile_are_never_taken_for_frozen(
